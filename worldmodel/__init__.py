@@ -1,0 +1,1 @@
+"""worldmodel: play, record and train dreamed worlds. The public names live here."""

@@ -1,0 +1,110 @@
+"""What a player does in one step, and its one translation into numbers.
+
+Action        held buttons and mouse motion, by name and in degrees
+ActionSpace   the buttons and axes of one game: names <-> vector (A,)
+
+Not here: which key presses which button (ui/keymap.py), what a button does (games/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+OPPOSITES = (("forward", "backward"), ("strafe_left", "strafe_right"), ("turn_left", "turn_right"))
+
+
+class ActionError(ValueError):
+    """A button or axis that the action space does not have."""
+
+
+@dataclass(frozen=True, init=False)
+class Action:
+    """Buttons held during one step and the mouse motion in it, (dx, dy) in degrees: +x right, +y down."""
+
+    buttons: frozenset[str] = field(default_factory=frozenset)
+    mouse: tuple[float, float] = (0.0, 0.0)
+
+    def __init__(self, buttons: Iterable[str] = (), mouse: tuple[float, float] = (0.0, 0.0)) -> None:
+        if isinstance(buttons, str):
+            raise ActionError(f"buttons must be a set of names, got the text {buttons!r}. Write {{{buttons!r}}}.")
+        object.__setattr__(self, "buttons", frozenset(buttons))
+        object.__setattr__(self, "mouse", (float(mouse[0]), float(mouse[1])))
+
+    def to_json(self) -> dict[str, Any]:
+        """The two fields of a line of actions.jsonl; buttons sorted, so that equal actions are equal text."""
+        return {"buttons": sorted(self.buttons), "mouse": list(self.mouse)}
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """The actions of one game, in a fixed order.
+
+    buttons   names; buttons[i] is component i of the vector, 0 or 1
+    mouse     largest turn in degrees per step, (x, y); 0 where the game has no such axis.
+              Axes with a range follow the buttons in the vector, divided by it: in [-1, 1].
+    """
+
+    buttons: tuple[str, ...]
+    mouse: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "buttons", tuple(self.buttons))
+        object.__setattr__(self, "mouse", (float(self.mouse[0]), float(self.mouse[1])))
+        if len(set(self.buttons)) != len(self.buttons):
+            raise ActionError(f"action space names a button twice: {list(self.buttons)}")
+        if min(self.mouse) < 0:
+            raise ActionError(f"mouse ranges must be >= 0 degrees, got {self.mouse}")
+
+    @property
+    def size(self) -> int:
+        """A, the length of an action vector."""
+        return len(self.buttons) + sum(r > 0 for r in self.mouse)
+
+    def check(self, action: Action) -> None:
+        """Raise ActionError if the action holds a button that is not in this space."""
+        unknown = action.buttons - set(self.buttons)
+        if unknown:
+            raise ActionError(f"no button {sorted(unknown)} in this world; its buttons are {list(self.buttons)}")
+
+    def to_vector(self, action: Action) -> np.ndarray:
+        """Action -> float32 (A,): buttons as 0 or 1, then mouse / range clipped to [-1, 1]."""
+        self.check(action)
+        held = [float(name in action.buttons) for name in self.buttons]
+        axes = [float(np.clip(d / r, -1.0, 1.0)) for d, r in zip(action.mouse, self.mouse, strict=True) if r > 0]
+        return np.asarray(held + axes, dtype=np.float32)
+
+    def from_vector(self, vector: np.ndarray) -> Action:
+        """float (A,) -> Action; a button is held above one half."""
+        if len(vector) != self.size:
+            raise ActionError(f"action vector has {len(vector)} components, this space has {self.size}")
+        names = {name for name, value in zip(self.buttons, vector, strict=False) if value > 0.5}
+        rest = iter(vector[len(self.buttons) :])
+        dx, dy = (float(next(rest)) * r if r > 0 else 0.0 for r in self.mouse)
+        return Action(names, (dx, dy))
+
+    def to_json(self) -> dict[str, Any]:
+        """Builtins only, for meta.json, world.json and checkpoints."""
+        return {"buttons": list(self.buttons), "mouse": list(self.mouse)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> ActionSpace:
+        """The inverse of to_json; ActionError if a field is missing or of another type."""
+        buttons, mouse = data.get("buttons"), data.get("mouse")
+        if not isinstance(buttons, list) or not all(isinstance(b, str) for b in buttons):
+            raise ActionError(f"action space: 'buttons' must be a list of names, got {buttons!r}")
+        if not isinstance(mouse, list) or len(mouse) != 2 or not all(isinstance(m, int | float) for m in mouse):
+            raise ActionError(f"action space: 'mouse' must be two numbers, got {mouse!r}")
+        return ActionSpace(tuple(buttons), (mouse[0], mouse[1]))
+
+
+def cancel_opposites(buttons: Iterable[str]) -> frozenset[str]:
+    """Held buttons without the pairs that undo each other (forward with backward, and so on)."""
+    held = set(buttons)
+    for pair in OPPOSITES:
+        if held.issuperset(pair):
+            held.difference_update(pair)
+    return frozenset(held)

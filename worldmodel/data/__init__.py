@@ -1,0 +1,1 @@
+"""Episodes on disk: video, actions and meta, written by a Recorder and read back as arrays, clips or an Env."""

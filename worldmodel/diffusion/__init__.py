@@ -1,0 +1,1 @@
+"""Noise, the one way to make a frame, and one file per training stage."""

@@ -1,0 +1,1 @@
+"""Dream against reality: every score is paired with the true engine."""

@@ -1,0 +1,1 @@
+"""Ground truth: adapters of real games to Env, deterministic from a seed, and the players that walk them."""

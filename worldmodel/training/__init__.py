@@ -1,0 +1,1 @@
+"""Steps, optimisers, checkpoints and logs; never heard of diffusion."""

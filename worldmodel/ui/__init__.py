@@ -1,0 +1,1 @@
+"""Window, keys and the play loop; no torch in sight."""
