@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 T = TypeVar("T")
 
@@ -30,6 +32,17 @@ def typed(schema: type[T], cfg: DictConfig | dict[str, Any]) -> T:
         reason = str(error).splitlines()[0]
         key = getattr(error, "full_key", None)
         raise ConfigError(f"config: {reason}" + (f" (key {key})" if key else "")) from error
+
+
+def load_yaml(path: str | Path) -> DictConfig:
+    """One YAML file. ConfigError if it is missing or is no mapping."""
+    try:
+        loaded = OmegaConf.load(path)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"config: {path} cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"config: {path} holds no mapping")
+    return loaded
 
 
 def plain(cfg: DictConfig | Any) -> dict[str, Any]:

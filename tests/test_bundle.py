@@ -1,0 +1,129 @@
+"""A bundle is hostile until proven good: whatever is wrong with it ends in one WorldError, and nothing is run."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from worlds import ACTIONS, make_world
+
+from worldmodel.bundle import WorldError, read_bundle, seal
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+@pytest.fixture
+def folder(good, tmp_path):
+    return shutil.copytree(good, tmp_path / "copy")
+
+
+def test_what_is_written_is_read(good):
+    world = read_bundle(good)
+    assert (world.name, world.actions, world.size_hw, world.fps) == ("tiny", ACTIONS, (16, 24), 17.5)
+    assert world.sigmas == {1: [1.0], 2: [1.0, 0.5]}
+    assert world.start_frames.shape == (2, 5, 16, 24, 3)
+    assert world.start_actions.shape == (2, 4, 3)
+
+
+def test_a_stored_zip_is_a_bundle_and_a_compressed_one_is_not(good, tmp_path):
+    for method, name in ((zipfile.ZIP_STORED, "a.world"), (zipfile.ZIP_DEFLATED, "b.world")):
+        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
+            for path in sorted(p for p in good.rglob("*") if p.is_file()):
+                archive.write(path, path.relative_to(good).as_posix())
+    assert read_bundle(tmp_path / "a.world").name == "tiny"
+    with pytest.raises(WorldError, match="uncompressed"):
+        read_bundle(tmp_path / "b.world")
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "world.json", "card.md", "starts.safetensors"])
+def test_one_flipped_bit_is_found(folder, name):
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(WorldError, match=rf"{name} is damaged"):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["evil.py", "starts/../../up.png", "weights.pt", ".hidden"])
+def test_a_file_that_no_world_has_is_refused(good, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "c.world", "w") as archive:
+        for path in sorted(p for p in good.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(good).as_posix())
+        archive.writestr(name, b"print('hello')")
+    with pytest.raises(WorldError, match="no world has"):
+        read_bundle(tmp_path / "c.world")
+
+
+def test_a_symbolic_link_is_refused(folder, tmp_path):
+    (folder / "card.md").unlink()
+    (tmp_path / "secret").write_text("x")
+    (folder / "card.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(WorldError, match="symbolic link"):
+        read_bundle(folder)
+
+
+CHANGES = {
+    "another format": lambda w: w | {"format": 2},
+    "an unknown key": lambda w: w | {"exec": "rm"},
+    "a missing key": lambda w: {k: v for k, v in w.items() if k != "licence"},
+    "a wrong type": lambda w: w | {"steps": "two"},
+    "a huge size": lambda w: w | {"model": w["model"] | {"width": 10**9}},
+    "a negative size": lambda w: w | {"size_hw": [-16, 24]},
+    "a window that fits no sight": lambda w: w | {"model": w["model"] | {"sight": {"window": 1, "sink": 0, "near": [5]}}},
+    "levels that do not begin with noise": lambda w: w | {"sigmas": {"1": [0.5]}, "steps": 1},
+    "sizes that do not fit the weights": lambda w: w | {"model": w["model"] | {"layers": 3}},
+    "buttons that are no names": lambda w: w | {"actions": {"buttons": [1], "mouse": [0, 0]}},
+    "a button more than the weights": lambda w: w | {"actions": {"buttons": ["a", "b", "c"], "mouse": [9, 0]}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_description_that_is_off_is_refused_in_one_line(folder, change):
+    whole = json.loads((folder / "world.json").read_text())
+    (folder / "world.json").write_text(json.dumps(change(whole)))
+    with pytest.raises(WorldError) as caught:
+        seal(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"format": NaN}', '{"format": 1, "format": 1}', "[" * 5000, "\x00", ""])
+def test_text_that_is_no_strict_json_is_refused(folder, text):
+    (folder / "world.json").write_text(text)
+    with pytest.raises(WorldError):
+        seal(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_weights_that_are_not_sane_are_refused(folder, value):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "student.safetensors")
+    weights["head.weight"] = torch.full_like(weights["head.weight"], value)
+    save_file(weights, folder / "student.safetensors")
+    with pytest.raises(WorldError, match="not finite"):
+        seal(folder)
+
+
+def test_no_damage_to_a_header_gets_past_as_anything_but_a_world_error(folder):
+    data = np.frombuffer((folder / "student.safetensors").read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        broken = data.copy()
+        broken[rng.integers(0, 400, 4)] = rng.integers(0, 256, 4)
+        (folder / "student.safetensors").write_bytes(broken.tobytes())
+        try:
+            seal(folder)
+        except WorldError:
+            continue
+
+
+def test_an_unknown_world_is_named_with_those_that_exist():
+    import worldmodel
+
+    with pytest.raises(WorldError, match="no world is called 'atlantis'"):
+        worldmodel.load("atlantis")

@@ -1,0 +1,107 @@
+"""The real game: equal seeds give equal worlds, and every control does what its name says."""
+
+import numpy as np
+import pytest
+
+from worldmodel.action import Action
+from worldmodel.config import load_yaml, typed
+from worldmodel.games import GameConfig, open_game
+from worldmodel.games.players import PlayersConfig, mix
+
+pytest.importorskip("vizdoom")
+pytestmark = pytest.mark.game
+PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2)
+
+
+@pytest.fixture(scope="module")
+def config():
+    return typed(GameConfig, load_yaml("conf/game/doom_garden.yaml"))
+
+
+@pytest.fixture(scope="module")
+def game(config):
+    game = open_game(config)
+    yield game
+    game.close()
+
+
+def moved(game, action, steps=6):
+    """Distance along and across the first view, in map units, and the turn to the right in degrees."""
+    first = game.pose()
+    for _ in range(steps):
+        game.step(action)
+    last = game.pose()
+    way = np.radians(first.angle)
+    dx, dy = last.x - first.x, last.y - first.y
+    along, right = dx * np.cos(way) + dy * np.sin(way), dx * np.sin(way) - dy * np.cos(way)
+    return along, right, (first.angle - last.angle + 180) % 360 - 180
+
+
+def open_place(game):
+    """Reset to a seed with room on all sides."""
+    for seed in range(40):
+        game.reset(seed=seed)
+        if all(abs(moved(game, Action({b}), 5)[i]) > 20 for b, i in (("forward", 0), ("strafe_left", 1))):
+            game.reset(seed=seed)
+            return
+    raise AssertionError("no open place found")
+
+
+def test_frames_have_the_size_and_rate_that_are_promised(game):
+    frame = game.reset(seed=1)
+    assert (frame.dtype, frame.shape, game.size_hw, game.fps) == (np.uint8, (96, 128, 3), (96, 128), 17.5)
+
+
+@pytest.mark.parametrize(
+    ("button", "axis", "sign"), [("forward", 0, 1), ("backward", 0, -1), ("strafe_right", 1, 1), ("strafe_left", 1, -1)]
+)
+def test_legs_walk_where_their_name_says(game, button, axis, sign):
+    open_place(game)
+    way = moved(game, Action({button}))
+    assert way[axis] * sign > 15
+    assert abs(way[1 - axis]) < 5
+
+
+def test_mouse_and_turn_keys_turn_by_exact_degrees(game, config):
+    game.reset(seed=2)
+    assert moved(game, Action(mouse=(3.5, 0.0)), 4)[2] == pytest.approx(14.0, abs=0.1)
+    assert moved(game, Action(mouse=(-0.5, 0.0)), 4)[2] == pytest.approx(-2.0, abs=0.1)
+    assert moved(game, Action({"turn_right"}), 2)[2] == pytest.approx(2 * config.doom.turn_degrees, abs=0.1)
+
+
+def test_an_attack_shows(game):
+    game.reset(seed=2)
+    idle = game.step(Action())
+    flashes = [np.abs(game.step(Action({"attack"})).astype(int) - idle).max() for _ in range(8)]
+    assert max(flashes) > 60
+
+
+def test_equal_seed_and_actions_give_equal_frames_also_after_another_episode(config, game):
+    def film(which, seed):
+        _, player = mix(which, PLAYERS, seed)
+        return [which.reset(seed=seed)] + [which.step(player.act(which)) for _ in range(40)]
+
+    first = film(game, 7)
+    film(game, 8)
+    assert all(np.array_equal(a, b) for a, b in zip(first, film(game, 7), strict=True))
+    other = open_game(config)
+    assert all(np.array_equal(a, b) for a, b in zip(first, film(other, 7), strict=True))
+    other.close()
+    assert not np.array_equal(first[0], film(game, 9)[0])
+
+
+def test_a_walker_gets_around_and_uses_what_it_has(game):
+    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2)
+    game.reset(seed=3)
+    _, player = mix(game, walker, 3)
+    places, used, mouse = set(), set(), 0
+    for _ in range(600):
+        action = player.act(game)
+        game.step(action)
+        pose = game.pose()
+        places.add((pose.x // 128, pose.y // 128))
+        used |= action.buttons
+        mouse += action.mouse[0] != 0
+    assert len(places) >= 20
+    assert used == set(game.actions.buttons)
+    assert mouse > 100

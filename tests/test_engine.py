@@ -1,0 +1,167 @@
+"""The engine dreams what rollout dreams, and its past can be kept and returned to exactly."""
+
+import numpy as np
+import pytest
+import torch
+from worlds import make_world
+
+import worldmodel
+import worldmodel.engine
+from worldmodel import Action
+from worldmodel.action import ActionError
+from worldmodel.bundle import WorldError
+from worldmodel.diffusion.noise import frame_noise
+from worldmodel.diffusion.rollout import prefill, rollout
+from worldmodel.env import Env, Rewindable
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+def engine(path, **options):
+    return worldmodel.Engine(worldmodel.load(path), device="cpu", dtype="float32", **options)
+
+
+def play(env, steps, first=0):
+    """Some frames under a mixed, repeatable input."""
+    held = [{"forward"}, {"attack"}, set(), {"forward", "attack"}]
+    return [env.step(Action(held[i % 4], (float(i % 7 - 3), 0.0))) for i in range(first, first + steps)]
+
+
+def same(ours, theirs):
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_it_is_an_env_and_can_go_back(path):
+    env = engine(path)
+    assert isinstance(env, Env)
+    assert isinstance(env, Rewindable)
+    frame = env.reset(start=1, seed=4)
+    assert (frame.dtype, frame.shape) == (np.uint8, (16, 24, 3))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_it_dreams_what_rollout_dreams(path, steps):
+    env = engine(path, steps=steps, merge=False)
+    env.reset(start=0, seed=5)
+    frames = play(env, 12)
+    world = worldmodel.load(path)
+    model, moves = world.model, torch.cat([torch.zeros(1, 1, 3), world.start_actions[:1]], 1)
+    cache = model.new_cache(1)
+    with torch.inference_mode():
+        prefill(model, cache, world.tokenizer.encode(world.start_frames[:1]), moves)
+        held = [{"forward"}, {"attack"}, set(), {"forward", "attack"}]
+        vectors = [world.actions.to_vector(Action(held[i % 4], (float(i % 7 - 3), 0.0))) for i in range(12)]
+        actions = torch.from_numpy(np.stack(vectors))[None]
+        latents = rollout(
+            model, cache, actions, world.sigmas[steps], lambda t, k: frame_noise(5, t, k, (1, 1, *model.latent_shape))
+        )
+        expected = world.tokenizer.decode(latents[0])
+    assert np.abs(np.stack(frames).astype(int) - expected.numpy()).max() <= 1  # the decoder's batch size rounds
+
+
+def test_equal_start_seed_and_actions_give_equal_frames_and_another_seed_does_not(path):
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    first = play(env, 9)
+    env.reset(start=0, seed=1)
+    assert same(first, play(env, 9))
+    env.reset(start=0, seed=2)
+    assert not same(first, play(env, 9))
+
+
+def test_merging_the_commit_changes_no_frame(path):
+    plain, merged = engine(path, merge=False), engine(path, merge=True)
+    for env in (plain, merged):
+        env.reset(start=0, seed=1)
+    difference = np.abs(np.stack(play(plain, 20)).astype(int) - np.stack(play(merged, 20)))
+    assert difference.max() <= 1
+
+
+def test_settling_early_changes_no_frame(path):
+    lazy, eager = engine(path, merge=False), engine(path, merge=False)
+    lazy.reset(start=0, seed=1)
+    eager.reset(start=0, seed=1)
+    ours, theirs = play(lazy, 10), []
+    for i in range(10):
+        theirs += play(eager, 1, i)
+        eager.settle()
+    assert same(ours, theirs)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("frames", [1, 7, 20, 45])
+def test_a_rewind_is_as_if_the_frames_had_never_been(path, frames, merge):
+    env = engine(path, merge=merge)
+    env.reset(start=0, seed=1)
+    before = play(env, 50)
+    assert np.array_equal(env.rewind(frames), before[49 - frames])
+    assert same(before[50 - frames :], play(env, frames, 50 - frames))
+
+
+def test_a_rewind_beyond_the_start_ends_at_the_start(path):
+    env = engine(path)
+    start = env.reset(start=0, seed=1)
+    before = play(env, 6)
+    assert np.array_equal(env.rewind(99), start)
+    assert same(before, play(env, 6))
+
+
+def test_a_rewind_reaches_as_far_as_is_remembered_and_is_exact_there(path, monkeypatch):
+    monkeypatch.setattr(worldmodel.engine, "REMEMBERED", 12)
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    before = play(env, 40)
+    assert np.array_equal(env.rewind(99), before[28])
+    assert same(before[29:], play(env, 11, 29))
+
+
+def test_a_state_is_exact_also_in_a_new_engine(path):
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    play(env, 13)
+    state = env.state()
+    expected = play(env, 9, 13)
+    other = engine(path)
+    other.load_state(state)
+    assert same(expected, play(other, 9, 13))
+
+
+def test_a_state_of_another_world_is_refused(path):
+    env = engine(path)
+    env.reset()
+    with pytest.raises(WorldError, match="another world"):
+        env.load_state(env.state() | {"world": "0" * 64})
+
+
+def test_a_world_can_begin_at_a_picture_or_after_real_play(path):
+    env = engine(path)
+    picture = np.full((16, 24, 3), 90, np.uint8)
+    assert np.array_equal(env.reset(start=picture, seed=1), picture)
+    film = np.random.default_rng(0).integers(0, 255, (4, 16, 24, 3), np.uint8)
+    assert np.array_equal(env.reset(start=(film, [Action({"forward"})] * 3)), film[-1])
+    play(env, 2)
+
+
+def test_what_cannot_be_done_is_refused_in_words(path):
+    env = engine(path)
+    with pytest.raises(WorldError, match="starts 0 to 1"):
+        env.reset(start=2)
+    with pytest.raises(WorldError, match="noise levels for"):
+        env.steps = 3
+    with pytest.raises(WorldError, match="a start is"):
+        env.reset(start=np.zeros((3, 3, 3), np.uint8))
+    env.reset()
+    with pytest.raises(ActionError, match="jump"):
+        env.step(Action({"jump"}))
+
+
+@pytest.mark.gpu
+def test_a_gpu_dreams_nearly_what_the_cpu_dreams(path):
+    cpu, gpu = engine(path), worldmodel.Engine(worldmodel.load(path), device="cuda", dtype="float32")
+    for env in (cpu, gpu):
+        env.reset(start=0, seed=1)
+    difference = np.abs(np.stack(play(cpu, 4)).astype(int) - np.stack(play(gpu, 4)))
+    assert np.median(difference) <= 1

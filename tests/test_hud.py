@@ -1,0 +1,137 @@
+import numpy as np
+import pygame
+import pytest
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.ui.hud import KEY, LEVELS, RED, Hud, Readings
+from worldmodel.ui.keymap import default_bindings
+from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
+
+SPACE = ActionSpace(("forward", "strafe_left", "turn_left", "attack", "use"), (20.0, 0.0))
+PICTURE = pygame.Rect(160, 0, 640, 480)
+GREY = (90, 90, 90)
+
+
+def readings(**changed) -> Readings:
+    values = {"fps": 17.4, "world_fps": 17.5, "model_ms": 38.0, "model_p99_ms": 45.0, "input_ms": float("nan")}
+    values |= {"steps": 2, "action": Action({"forward"}, (5.0, 0.0)), "recording_s": 41.0, "start": "0", "seed": 7}
+    return Readings(**{**values, "frame_index": 9, "num_unseen": 0, "is_paused": False, "hint": "", **changed})
+
+
+def drawn(hud: Hud, picture: pygame.Rect = PICTURE, **changed) -> np.ndarray:
+    """Where the hud left a mark on a grey window of 960 x 480: bool (H, W)."""
+    surface = pygame.Surface((960, 480))
+    surface.fill(GREY)
+    hud.draw(surface, picture, readings(**changed))
+    return (pygame.surfarray.array3d(surface).swapaxes(0, 1) != GREY).any(-1)
+
+
+def hud(level: str = "min") -> Hud:
+    return Hud("doom (dream)", SPACE, default_bindings(SPACE.buttons), level)
+
+
+def test_off_draws_nothing():
+    assert not drawn(hud("off")).any()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_middle_of_the_picture_stays_free(level):
+    assert not drawn(hud(level))[160:320, 320:640].any()
+
+
+def test_meters_stand_in_the_bars_where_there_are_any():
+    marks = drawn(hud("min"), action=Action())
+    assert marks[:, : PICTURE.left].any()
+    assert not marks[:, PICTURE.left : PICTURE.right].any()
+
+
+def test_more_is_shown_at_each_level():
+    marks = [drawn(hud(level)).sum() for level in LEVELS]
+    assert marks[0] < marks[1] < marks[2]
+
+
+def test_levels_go_round():
+    meters = hud("off")
+    seen = []
+    for _ in LEVELS:
+        meters.next_level()
+        seen.append(meters.level)
+    assert seen == ["min", "full", "off"]
+
+
+def test_a_pressed_key_lights_its_cap_and_no_other():
+    idle, pressed = drawn(hud(), action=Action()), drawn(hud(), action=Action({"use"}))
+    rows, columns = np.nonzero(idle != pressed)
+    assert 0 < np.ptp(rows) < KEY * 20
+    assert np.ptp(columns) < KEY * 20
+
+
+def test_no_two_caps_overlap():
+    buttons = [*SPACE.buttons, "jump", "run", "fly", "turn_right", "strafe_right", "backward"]
+    places = Hud("", SPACE, default_bindings(buttons), "min")._caps.values()
+    boxes = [pygame.Rect(100 * column, 100 * row, 100 * width, 100) for column, row, width in places]
+    assert len(boxes) == len(buttons)
+    assert all(box.collidelist(boxes[:i]) == -1 for i, box in enumerate(boxes))
+
+
+def test_the_red_light_is_on_exactly_while_recording():
+    for seconds in (41.0, None):
+        surface = pygame.Surface((960, 480))
+        hud().draw(surface, PICTURE, readings(recording_s=seconds))
+        is_red = (pygame.surfarray.array3d(surface) == RED[:3]).all(-1).any()
+        assert is_red == (seconds is not None)
+
+
+def test_a_message_is_shown_for_a_while_even_without_meters(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("worldmodel.ui.hud.time.perf_counter", lambda: now[0])
+    meters = hud("off")
+    meters.toast("recorded")
+    assert drawn(meters).any()
+    now[0] += 60
+    assert not drawn(meters).any()
+
+
+@pytest.mark.parametrize("size", [(64, 48), (200, 150), (3840, 2160)])
+def test_any_window_size_can_be_drawn_on(size):
+    meters = hud("full")
+    meters.toast("a message that is longer than the window is wide")
+    surface = pygame.Surface(size)
+    for meters.is_table_shown in (False, True):
+        meters.draw(surface, surface.get_rect(), readings(is_paused=True, hint="P go on"))
+
+
+def test_the_key_table_names_every_button_and_command():
+    play, window = hud()._table
+    names = [name.replace("_", " ") for name in SPACE.buttons]
+    assert [meaning for _, meaning in play] == [*names, "look (click first)"]
+    keys = {key for row, _ in window for key in row.split(", ")}
+    assert keys == {
+        *["P", ".", "[", "]", "F1", "F2", "F4", "Shift+F4", "F8", "F11", "F12", "Pause", "Backspace", "Esc", "Ctrl+Q"]
+    }
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(ValueError, match="hud must be one of"):
+        hud("loud")
+
+
+def test_stats_measure_rates_without_pauses_and_percentiles_without_gaps():
+    stats = Stats()
+    for i, end in enumerate([1.0, 1.1, 1.2, 9.2, 9.3]):
+        if i == 3:
+            stats.interrupt()
+        stats.add(None if i else end - 0.05, end - 0.03, end - 0.02, end)
+    stats.shown(0, 1.01)
+    assert stats.fps() == pytest.approx(10.0)
+    assert stats.ms(START, END, 99) == pytest.approx(20.0)
+    assert stats.ms(INPUT, FLIP) == pytest.approx(60.0)
+    assert np.isnan(Stats().ms(START, END))
+
+
+def test_stats_keep_the_newest_frames_only():
+    stats = Stats()
+    for i in range(KEPT_FRAMES + 10):
+        stats.add(None, i, i, i)
+    assert len(stats.times()) == KEPT_FRAMES
+    assert stats.times(last=3)[:, END].tolist() == [KEPT_FRAMES + 7, KEPT_FRAMES + 8, KEPT_FRAMES + 9]

@@ -1,0 +1,309 @@
+"""Sessions of a world that counts its steps, on SDL's dummy driver; no test waits for a clock."""
+
+import threading
+
+import numpy as np
+import pygame
+import pytest
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.data.recorder import Recorder
+from worldmodel.data.replay import Replay
+from worldmodel.env import EpisodeEnd
+from worldmodel.ui.keymap import Command
+from worldmodel.ui.runner import _wait_for
+from worldmodel.ui.session import Session
+from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
+from worldmodel.ui.window import Window
+
+
+class PlainEnv:
+    """An Env whose frame is a moving stripe; on_step(n) runs on the model's thread in its n-th step."""
+
+    actions = ActionSpace(("forward", "turn_left", "turn_right", "attack"), (20.0, 0.0))
+    fps, size_hw = 500.0, (6, 8)
+
+    def __init__(self, on_step=lambda t: None):
+        self.on_step, self.t, self.taken, self.resets = on_step, 0, [], []
+
+    def reset(self, *, start=0, seed=0):
+        self.t = 0
+        self.resets.append((start, seed))
+        return self._frame()
+
+    def step(self, action):
+        self.t += 1
+        self.taken.append(action)
+        self.on_step(len(self.taken))
+        return self._frame()
+
+    def close(self):
+        pass
+
+    def _frame(self):
+        frame = np.zeros((*self.size_hw, 3), np.uint8)
+        frame[:, self.t % self.size_hw[1]] = (255, self.t % 256, self.t // 256)
+        return frame
+
+
+class FakeEnv(PlainEnv):
+    """The same, Rewindable, with 1, 2 or 4 sampling steps, and with work left after a step."""
+
+    _steps, num_settled = 2, 0
+
+    @property
+    def steps(self):
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps):
+        if steps not in (1, 2, 4):
+            raise ValueError(steps)
+        self._steps = steps
+
+    def settle(self):
+        self.num_settled += 1
+
+    def state(self):
+        return {"t": self.t}
+
+    def load_state(self, state):
+        self.t = state["t"]
+        return self._frame()
+
+    def rewind(self, frames):
+        return self.load_state({"t": max(0, self.t - frames)})
+
+
+@pytest.fixture
+def window(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    opened = Window("test", FakeEnv.size_hw, allow_headless=True)
+    pygame.event.clear()
+    yield opened
+    opened.close()
+
+
+def idle(step: int) -> Action:
+    return Action()
+
+
+def play(window, commands=None, max_frames=12, env=None, **options):
+    """A session in which commands[t] are given after step t; the Env, the session and its messages."""
+    said = []
+    env = env or FakeEnv()
+    inner = env.env if isinstance(env, Recorder) else env
+    session = Session(env, window, **{"pace": "uncapped", "say": said.append, **options})
+    inner.on_step = lambda t: [session.runner.send(command) for command in (commands or {}).get(t, [])]
+    session.run(max_frames, idle)
+    return inner, session, said
+
+
+def test_a_session_plays_its_script_and_times_each_frame(window):
+    env = FakeEnv()
+    actions = [Action({"forward"}, (float(i), 0.0)) for i in range(9)]
+    stats = Session(env, window, pace="uncapped").run(9, actions.__getitem__)
+    assert env.taken == actions
+    times = stats.times()
+    assert times.shape == (9, 6)
+    assert (np.diff(times[:, [LATCH, START, END, DONE]]) >= 0).all()
+    assert env.num_settled == 9
+    assert times[-1, FLIP] >= times[-1, END]
+
+
+def test_the_last_frame_is_on_the_screen_at_the_end(window):
+    play(window, max_frames=7, hud="off")
+    width, height = window.surface.get_size()
+    assert window.surface.get_at((width * 15 // 16, height // 4))[:3] == (255, 7, 0)  # the stripe of step 7
+
+
+def test_the_window_keeps_flipping_while_the_model_is_slow(window, monkeypatch):
+    """The step waits for six more flips: a window that waited for the model would stand still."""
+    flips, six_more = [], threading.Event()
+    flip = window.flip
+    monkeypatch.setattr(window, "flip", lambda: (flips.append(0), flip(), len(flips) < 6 or six_more.set()))
+    answers = []
+    env = FakeEnv(on_step=lambda t: answers.append(six_more.wait(20)))
+    Session(env, window).run(1, idle)
+    assert answers == [True]
+
+
+def test_keys_reach_the_world_right_before_the_step(window):
+    env = FakeEnv()
+    session = Session(env, window, pace="uncapped", degrees_per_pixel=0.5)
+
+    def on_step(t):
+        if t == 2:
+            session.latch.press(pygame.KSCAN_W)
+            session.latch.move(4, 0)
+
+    env.on_step = on_step
+    stats = session.run(max_frames=4)
+    assert env.taken == [Action(), Action(), Action({"forward"}, (2.0, 0.0)), Action({"forward"})]
+    assert np.isnan(stats.times()[:, INPUT]).tolist() == [True, True, False, True]
+
+
+def test_pause_stops_the_world_and_single_steps_move_it(window):
+    paused = []
+    env = FakeEnv()
+    session = Session(env, window, pace="uncapped")
+    commands = {2: [Command.PAUSE, Command.SINGLE_STEP], 3: [Command.SINGLE_STEP], 4: [Command.PAUSE]}
+
+    def on_step(t):
+        paused.append(session.runner.is_paused)
+        for command in commands.get(t, []):
+            session.runner.send(command)
+
+    env.on_step = on_step
+    session.run(6, idle)
+    assert paused == [False, False, True, True, False, False]
+
+
+def test_reset_next_start_and_without_one_the_next_seed(window):
+    commands = {3: [Command.RESET], 5: [Command.NEXT_START]}
+    env, session, _ = play(window, commands, num_starts=3, start=2, seed=9)
+    assert env.resets == [(2, 9), (2, 9), (0, 9)]
+    assert session.runner.frame_index == 7
+    env, _, _ = play(window, commands, num_starts=1, seed=9)
+    assert env.resets == [(0, 9), (0, 9), (0, 10)]
+
+
+def test_rewind_goes_back_twenty_frames(window):
+    env, session, _ = play(window, {25: [Command.REWIND]}, max_frames=26)
+    assert env.t == session.runner.frame_index == 6
+
+
+def test_sampling_steps_stay_above_zero(window):
+    env, session, said = play(window, {1: [Command.MORE_STEPS], 2: [Command.FEWER_STEPS] * 5})
+    assert env.steps == session.runner.steps == 1
+    assert said[1] == "4 sampling steps"  # there are no 3
+    assert said[-1] == "1 sampling steps, there are no fewer"
+
+
+def test_a_world_that_cannot_says_so(window):
+    commands = {1: [Command.REWIND, Command.MORE_STEPS, Command.RECORD]}
+    _, _, said = play(window, commands, env=PlainEnv())
+    assert said[1:] == [
+        "this world cannot go back",
+        "this world has no sampling steps",
+        "this world is not recorded",
+    ]
+
+
+def recorder(folder):
+    return Recorder(FakeEnv(), folder, source="real", game="fake")
+
+
+def test_record_on_and_off_makes_an_episode_of_what_was_between(window, tmp_path):
+    _, session, said = play(window, {3: [Command.RECORD], 8: [Command.RECORD]}, env=recorder(tmp_path))
+    assert said[1:] == [f"recorded {tmp_path / '000000'}"]
+    assert Replay(tmp_path / "000000").episode.num_steps == 5
+    assert session.runner.recording_since is None
+
+
+def test_an_error_in_the_world_ends_the_session_and_keeps_the_recording(window, tmp_path):
+    env = recorder(tmp_path)
+    env.start()
+    said = []
+
+    def on_step(t):
+        if t == 6:
+            raise RuntimeError("the dream broke")
+
+    env.env.on_step = on_step
+    window.capture()
+    with pytest.raises(RuntimeError, match="the dream broke"):
+        Session(env, window, pace="uncapped", say=said.append).run(20, idle)
+    assert said[-1] == f"recorded {tmp_path / '000000'}"
+    assert Replay(tmp_path / "000000").episode.num_steps == 5
+    assert not window.is_captured
+
+
+def test_a_failed_recording_is_told_and_play_goes_on(window, tmp_path):
+    (tmp_path / "file").write_text("")
+    env, _, said = play(window, {3: [Command.RECORD]}, env=recorder(tmp_path / "file"))
+    assert len(env.taken) == 12
+    assert said[1].startswith("recording stopped:")
+
+
+def test_the_end_of_an_episode_waits_for_the_player(window):
+    """Quit is posted when the world has ended; the session must still listen."""
+
+    def on_step(t):
+        if t == 3:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+            raise EpisodeEnd
+
+    said = []
+    session = Session(FakeEnv(on_step), window, say=said.append)
+    session.run()
+    assert session.runner.is_over
+    assert "F4" in said[-1]
+
+
+def test_a_replay_shows_what_was_pressed(window, tmp_path):
+    source = recorder(tmp_path)
+    source.start()
+    source.reset()
+    for name in ("forward", "attack"):
+        source.step(Action({name}))
+    source.close()
+    session = Session(Replay(tmp_path / "000000"), window, pace="uncapped")
+    session.run(99, idle)
+    assert session._shown.action == Action({"attack"})
+
+
+def test_in_turns_the_world_waits_for_a_key(window, monkeypatch):
+    env, looks = FakeEnv(), []
+    session = Session(env, window, pace="turn")
+
+    def is_idle(latch):
+        looks.append(len(env.taken))
+        if len(looks) == 5:
+            latch.press(pygame.KSCAN_W)
+        return len(looks) < 5
+
+    monkeypatch.setattr(type(session.latch), "is_idle", property(is_idle))
+    session.run(max_frames=1)
+    assert looks == [0] * 5
+    assert env.taken == [Action({"forward"})]
+
+
+def test_commands_of_the_window(window, tmp_path):
+    env = FakeEnv()
+    session = Session(env, window, hud="off", out=tmp_path / "out")
+    codes = [pygame.KSCAN_F1, pygame.KSCAN_F2, pygame.KSCAN_F12]
+
+    def on_step(t):
+        if t == 2:
+            for code in codes:
+                pygame.event.post(pygame.event.Event(pygame.KEYDOWN, scancode=code, key=0, mod=0))
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+
+    env.on_step = on_step
+    session.run()
+    assert session.hud.is_table_shown
+    assert session.hud.level == "min"
+    assert len([*(tmp_path / "out").glob("*.png")]) == 1
+
+
+def test_escape_frees_the_mouse_then_shows_the_keys_and_never_quits(window):
+    session = Session(FakeEnv(), window)
+    window.capture()
+    session._obey(Command.ESCAPE)
+    assert not window.is_captured
+    session.runner._obey()
+    assert session.runner.is_paused
+    session._obey(Command.ESCAPE)
+    assert session.hud.is_table_shown
+    assert not session._is_quitting
+
+
+def test_deadlines_keep_the_beat_and_a_late_model_does_not_race(monkeypatch):
+    now, slept = [10.0], []
+    monkeypatch.setattr("worldmodel.ui.runner.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("worldmodel.ui.runner.time.sleep", slept.append)
+    assert _wait_for(10.5, 1.0) == 11.5  # early: sleep, the beat stays
+    assert _wait_for(9.5, 1.0) == 10.5  # a little late: the beat stays
+    assert _wait_for(2.0, 1.0) == 11.0  # far behind: a new beat
+    assert slept == [0.5]

@@ -1,0 +1,32 @@
+"""A tiny world on disk for the tests of bundle, engine and play: random weights, all sizes differ."""
+
+import torch
+
+from worldmodel.action import ActionSpace
+from worldmodel.bundle import seal, write_bundle
+from worldmodel.model.dit import CausalDiT, ModelConfig
+from worldmodel.model.masks import Sight
+from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
+
+ACTIONS = ActionSpace(("forward", "attack"), (20.0, 0.0))
+
+
+def make_world(folder, name="tiny"):
+    """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames."""
+    torch.manual_seed(3)
+    sizes = TokenizerConfig(size_hw=[16, 24], channels=5, patch=8, widths=[8, 8, 4], whiten=0.0)
+    config = ModelConfig(
+        width=32, layers=2, heads=4, temporal_heads=2, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3])
+    )
+    model = CausalDiT(config, sizes.latent_shape, ACTIONS.size)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_(0, 0.2)
+    info = {
+        "name": name, "title": "Tiny", "game": "doom_garden", "fps": 17.5, "actions": ACTIONS.to_json(),
+        "sigmas": {"1": [1.0], "2": [1.0, 0.5]}, "steps": 2, "starts": ["a", "b"], "licence": "none", "training": {},
+    }  # fmt: skip
+    frames = torch.randint(0, 256, (2, 5, 16, 24, 3), dtype=torch.uint8)
+    write_bundle(folder, info, model, Tokenizer(sizes), frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")
+    seal(folder)
+    return folder

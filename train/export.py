@@ -1,0 +1,132 @@
+"""Stage 8 of 9: a trained student -> one playable world.
+
+python -m train.export game=doom_garden         reads runs/doom_garden/dmd/, writes assets/worlds/doom_garden/
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from train.load import load_model, load_tokenizer
+from worldmodel.bundle import seal, write_bundle
+from worldmodel.config import typed
+from worldmodel.data.episode import Episode, list_episodes, load_episode
+from worldmodel.data.video import save_image
+from worldmodel.games import GameConfig
+from worldmodel.training.checkpoint import load_checkpoint
+
+ALIGNMENT = "actions[t] takes frame[t] to frame[t + 1]"
+
+
+@dataclass(kw_only=True)
+class Config:
+    """See conf/export.yaml."""
+
+    game: GameConfig
+    student: str
+    weights: str
+    tokenizer: str
+    data: str
+    out: str
+    title: str
+    sigmas: dict[int, list[float]]
+    steps: int
+    starts: int
+    context: int
+    report: str | None
+    trained_with: str
+
+
+def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, int]]:
+    """Moments of training play whose pictures differ most (farthest-point choice over thumbnails)."""
+    moments: list[tuple[Episode, int]] = []
+    thumbnails = []
+    for path in list_episodes(data):
+        episode = load_episode(path)
+        if episode.meta.split != "train" or len(moments) >= 600:
+            continue
+        for t in range(context, episode.num_steps, 150):
+            frame = episode.frames(t, 1)[0].astype(np.float32)
+            moments.append((episode, t))
+            thumbnails.append(frame.reshape(8, frame.shape[0] // 8, 8, frame.shape[1] // 8, 3).mean((1, 3)).ravel())
+    pictures = np.stack(thumbnails)
+    chosen = [int(pictures.std(1).argmax())]  # the most varied picture, then what is farthest from all chosen
+    while len(chosen) < number:
+        distance = np.min([np.linalg.norm(pictures - pictures[i], axis=1) for i in chosen], axis=0)
+        distance *= pictures.std(1) > np.median(pictures.std(1))  # no wall at the player's nose
+        chosen.append(int(distance.argmax()))
+    return [moments[i] for i in chosen]
+
+
+def provenance(run: str) -> dict[str, Any]:
+    """What made the weights: stage, steps, minutes and settings of a run, and of the runs it started from."""
+    checkpoint = load_checkpoint(Path(run) / "checkpoint")
+    config = checkpoint.config
+    facts: dict[str, Any] = {
+        "stage": checkpoint.stage, "steps": checkpoint.step, "minutes": round(checkpoint.extra["seconds"] / 60, 1),
+        "config": {k: v for k, v in config.items() if k not in ("game", "run", "hydra")},
+    }  # fmt: skip
+    source = config.get("student") or config.get("teacher") or config.get("init")
+    return facts | ({"from": provenance(source)} if source else {})
+
+
+def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
+    """card.md: what it is, data, licence, how it was trained, what was measured."""
+    lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student.", ""]
+    lines += [f"Data: {episodes} episodes of scripted play in the real game. Pictures: {cfg.game.licence}.", ""]
+    lines += [f"Trained with `{cfg.trained_with}`:", ""]
+    stage: dict[str, Any] | None = training
+    while stage:
+        lines.append(f"- {stage['stage']}: {stage['steps']} steps, {stage['minutes']} minutes")
+        stage = stage.get("from")
+    if cfg.report:
+        gates = json.loads(Path(cfg.report).read_text())["gates"]
+        lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
+        lines += ["| figure | value | wanted | |", "|---|---|---|---|"]
+        for gate in gates:
+            verdict = "ok" if gate["passed"] else "missed"
+            lines.append(f"| {gate['metric']} | {gate['value']} | {gate['gate']} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="export")
+def main(raw: DictConfig) -> None:
+    """Write the bundle beside its place, read it back, and only then put it there."""
+    cfg = typed(Config, raw)
+    student, tokenizer = load_model(cfg.student, cfg.weights), load_tokenizer(cfg.tokenizer)
+    chosen = choose_starts(cfg.data, cfg.starts, cfg.context)
+    frames = np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen])
+    moves = np.stack([episode.action_vectors()[t - cfg.context + 1 : t] for episode, t in chosen])
+    meta = chosen[0][0].meta
+    training = provenance(cfg.student) | {"tokenizer": provenance(cfg.tokenizer), "alignment": ALIGNMENT}
+    info = {
+        "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": meta.fps,
+        "actions": meta.action_space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
+        "steps": cfg.steps, "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
+        "licence": cfg.game.licence, "training": training,
+    }  # fmt: skip
+    out = Path(cfg.out)
+    draft = out.with_name(out.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    text = card(cfg, training, len(list_episodes(cfg.data)))
+    write_bundle(draft, info, student, tokenizer, torch.from_numpy(frames), torch.from_numpy(moves), text)
+    for i, film in enumerate(frames):
+        save_image(draft / "starts" / f"{i:02d}.png", film[-1])
+    seal(draft)
+    shutil.rmtree(out, ignore_errors=True)
+    draft.rename(out)
+    size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+    print(f"{out}: {size / 2**20:.1f} MiB, play it with: python play.py world={out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Stage 3 of 9: episodes -> latent episodes, once. All later stages read these.
+
+python -m train.latents game=doom_garden        reads data/doom_garden/, writes data/doom_garden/latents/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from train.load import load_tokenizer
+from worldmodel.config import typed
+from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json, write_json
+from worldmodel.games import GameConfig
+from worldmodel.tokenizer.autoencoder import Tokenizer
+
+
+@dataclass(kw_only=True)
+class Config:
+    """See conf/latents.yaml."""
+
+    game: GameConfig
+    data: str
+    tokenizer: str
+    out: str
+    shard_frames: int
+    device: str
+
+
+def encode(tokenizer: Tokenizer, episode: Episode, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Latents float16 (T + 1, C, h, w), and the actions (T + 1, A) that led to them; the first is zero."""
+    frames = torch.from_numpy(episode.frames()).split(128)
+    with torch.autocast(device.type, torch.bfloat16):
+        latents = torch.cat([tokenizer.encode(part.to(device)).cpu() for part in frames])
+    actions = np.concatenate([np.zeros((1, episode.meta.action_space.size), np.float32), episode.action_vectors()])
+    return latents.numpy().astype(np.float16), actions
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="latents")
+def main(raw: DictConfig) -> None:
+    """Encode every episode; shards of a split follow each other in the order of the episodes' names."""
+    cfg = typed(Config, raw)
+    device = torch.device(
+        "cuda" if cfg.device == "auto" and torch.cuda.is_available() else cfg.device.replace("auto", "cpu")
+    )
+    tokenizer = load_tokenizer(cfg.tokenizer).to(device)
+    out = Path(cfg.out)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = list_episodes(cfg.data)
+    splits: dict[str, list[Path]] = {"train": [], "heldout": []}
+    for path in paths:
+        splits[read_json(path / "meta.json")["split"]].append(path)
+    shards: dict[str, list[str]] = {}
+    with tqdm(total=len(paths), unit=" episodes", mininterval=5) as bar:
+        for split, members in splits.items():
+            shards[split] = []
+            group: list[tuple[np.ndarray, np.ndarray]] = []
+            for path in members:
+                group.append(encode(tokenizer, load_episode(path), device))
+                bar.update()
+                if sum(len(latents) for latents, _ in group) >= cfg.shard_frames or path == members[-1]:
+                    name = f"{split}-{len(shards[split]):03d}.safetensors"
+                    latents, actions = (np.concatenate(parts) for parts in zip(*group, strict=True))
+                    lengths = np.asarray([len(part) for part, _ in group])
+                    save_file({"latents": latents, "actions": actions, "lengths": lengths}, out / name)
+                    shards[split].append(name)
+                    group = []
+    meta = load_episode(paths[0]).meta
+    info = {
+        "shards": shards, "fps": meta.fps, "size_hw": list(meta.size_hw), "action_space": meta.action_space.to_json(),
+        "tokenizer": str(cfg.tokenizer), "licence": meta.licence, "game": meta.game,
+    }  # fmt: skip
+    write_json(out / "latents.json", info)
+
+
+if __name__ == "__main__":
+    main()

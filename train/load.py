@@ -1,0 +1,40 @@
+"""From a run's folder back to a network: the one place where checkpoints become modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from worldmodel.config import typed
+from worldmodel.model.dit import CausalDiT, ModelConfig
+from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
+from worldmodel.training.checkpoint import load_checkpoint
+
+
+def load_tokenizer(run: str | Path) -> Tokenizer:
+    """The averaged tokenizer of a run, ready to use."""
+    checkpoint = load_checkpoint(Path(run) / "checkpoint")
+    tokenizer = Tokenizer(typed(TokenizerConfig, checkpoint.config["tokenizer"]))
+    tokenizer.load_state_dict(weights(checkpoint.state["ema"]))
+    return tokenizer.eval().requires_grad_(False)
+
+
+def load_model(run: str | Path, name: str = "ema") -> CausalDiT:
+    """A network of a run: its averaged weights, or another entry of its state."""
+    checkpoint = load_checkpoint(Path(run) / "checkpoint")
+    shape, actions = checkpoint.config["latent_shape"], checkpoint.config["num_actions"]
+    model = CausalDiT(typed(ModelConfig, checkpoint.config["model"]), (shape[0], shape[1], shape[2]), actions)
+    state = checkpoint.state[name]
+    model.load_state_dict(weights(state.get("weights", state)))
+    return model
+
+
+def model_config(run: str | Path) -> dict[str, Any]:
+    """The architecture of a run: model, latent_shape, num_actions."""
+    config = load_checkpoint(Path(run) / "checkpoint").config
+    return {key: config[key] for key in ("model", "latent_shape", "num_actions")}
+
+
+def weights(state: dict[str, Any]) -> dict[str, Any]:
+    """An averaged state without the average's own counter."""
+    return {key: value for key, value in state.items() if key != "ema_updates"}

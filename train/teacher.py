@@ -1,0 +1,107 @@
+"""Stage 5 of 9: the teacher learns the next latent frame from past frames and actions.
+
+python -m train.teacher game=doom_garden model=small    reads data/.../latents, writes runs/doom_garden/teacher/
+Run the same command again to continue where it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from train.load import load_model, load_tokenizer
+from train.preview import Preview
+from worldmodel.config import plain, typed
+from worldmodel.data.clips import Clip, ClipConfig, LatentClips
+from worldmodel.diffusion.flow import grid
+from worldmodel.diffusion.noise import NoiseConfig
+from worldmodel.diffusion.rollout import euler
+from worldmodel.diffusion.teacher import teacher_forcing_loss
+from worldmodel.games import GameConfig
+from worldmodel.model.dit import CausalDiT, ModelConfig
+from worldmodel.training.ema import EMA
+from worldmodel.training.loop import LoopConfig, train
+from worldmodel.training.optimizer import Optimizer, OptimizerConfig
+from worldmodel.training.run import RunConfig, start
+
+
+@dataclass(kw_only=True)
+class PreviewConfig:
+    """clips dreamed on from `given` true frames for `frames`, in `steps` Euler steps."""
+
+    clips: int
+    given: int
+    frames: int
+    steps: int
+
+
+@dataclass(kw_only=True)
+class Config:
+    """See conf/teacher.yaml."""
+
+    game: GameConfig
+    model: ModelConfig
+    latents: str
+    tokenizer: str
+    init: str | None
+    clips: ClipConfig
+    draws: int
+    noise: NoiseConfig
+    optimizer: OptimizerConfig
+    ema: float
+    preview: PreviewConfig
+    loop: LoopConfig
+    run: RunConfig
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="teacher")
+def main(raw: DictConfig) -> None:
+    """Train; previews dream held-out clips on with the averaged weights."""
+    cfg = typed(Config, raw)
+    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
+    facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
+    run = start("teacher", cfg.run, plain(raw) | facts)
+
+    teacher = load_model(cfg.init) if cfg.init else CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    teacher.to(run.device)
+    ema = EMA(teacher, cfg.ema)
+    optimizer = Optimizer(teacher, cfg.optimizer)
+    if cfg.run.compile:
+        teacher.compile_blocks()
+    preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
+                      frames=cfg.preview.frames)  # fmt: skip
+    unseen = LatentClips(cfg.latents, cfg.clips, split="heldout", seed=1)
+
+    def loss_of(model: CausalDiT, batch: Clip, draws: int) -> torch.Tensor:
+        latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            return teacher_forcing_loss(model, latents, actions, cfg.noise, draws)
+
+    def update(step: int, batch: Clip) -> dict[str, Any]:
+        metrics = optimizer.step(loss_of(teacher, batch, cfg.draws), step, run.progress)
+        ema.update(teacher, step)
+        return metrics
+
+    @torch.no_grad()
+    def look(step: int) -> None:
+        torch.manual_seed(1)
+        batches = [unseen.batch(i, 8) for i in range(4)]
+        losses = [loss_of(ema.model, batch, 1).item() for batch in batches]
+        torch.manual_seed(1)
+        mixed = [loss_of(ema.model, Clip(b.latents, b.actions[::-1].copy()), 1).item() for b in batches]
+        sigmas = grid(cfg.preview.steps, 1.0)[:-1].tolist()
+        figures = preview.measure(ema.model, sigmas, euler, run.dir / f"preview-{step:06d}.png")
+        figures |= {"heldout": sum(losses) / 4, "heldout_wrong_actions": sum(mixed) / 4}
+        run.log(step, figures)
+        run.say(f"step {step}: " + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+
+    train(run, update, clips, state={"model": teacher, "ema": ema, "optimizer": optimizer}, loop=cfg.loop,
+          preview=look)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

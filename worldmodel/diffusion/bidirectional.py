@@ -1,0 +1,42 @@
+"""The bidirectional model: all frames of a clip denoised together, past and future in sight. DMD's real score."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from worldmodel.diffusion.flow import add_noise, shift, velocity
+from worldmodel.model.dit import CausalDiT
+from worldmodel.model.masks import Mask, Sight, bidirectional
+
+
+def clip_velocity(model: CausalDiT, xt: Tensor, sigma: Tensor, actions: Tensor) -> Tensor:
+    """v of all frames of a clip xt (B, T, C, h, w), each at its own sigma (B, T)."""
+    sight = model.config.sight
+    mask = _mask(xt.shape[1], sight.window, sight.sink, tuple(sight.near), xt.device)
+    return model(xt, sigma, actions, mask)
+
+
+def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, most_given: int) -> Tensor:
+    """Flow-matching loss over the frames that are not given.
+
+    The first 1..most_given frames of each clip (B, T, C, h, w) are given: clean, at sigma 0, no target. The rest
+    share one level in 7 clips of 10 and have their own in the others, U(0, 1) shifted by 1.5.
+    """
+    b, t = latents.shape[:2]
+    device = latents.device
+    level = torch.rand(b, t, device=device)
+    level = torch.where(torch.rand(b, 1, device=device) < 0.7, level[:, :1], level)
+    given = torch.arange(t, device=device) < torch.randint(1, most_given + 1, (b, 1), device=device)
+    sigma = torch.where(given, 0.0, shift(level, 1.5).clamp(0.02, 0.98))
+    eps = torch.randn_like(latents)
+    v = clip_velocity(model, add_noise(latents, eps, sigma), sigma, actions)
+    error = (v - velocity(latents, eps)).square().mean((2, 3, 4))  # (B, T)
+    return error[~given].mean()
+
+
+@lru_cache(maxsize=16)
+def _mask(frames: int, window: int, sink: int, near: tuple[int, ...], device: torch.device) -> Mask:
+    return bidirectional(frames, Sight(window=window, sink=sink, near=list(near))).to(device)

@@ -1,0 +1,157 @@
+"""Distribution matching distillation with self-rollout: the student is corrected on the frames it dreams itself.
+
+Rollout               what a self-rollout leaves: its frames, and the state each frame had at the exit step
+self_rollout          without gradients, through the path of play
+replay                one parallel pass with gradients that gives the exit step's x0 again (self gradient forcing)
+generator_loss        pulls the replayed frames from the fake score's opinion to the real score's
+critic_loss           keeps the fake score on what the student makes now
+
+A score is a function (xt, sigma, rollout) -> v: of the bidirectional model over the clip, or of the causal teacher
+over the dreamed past. DMD: arXiv:2311.18828; self-rollout: Self Forcing, arXiv:2506.08009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from worldmodel.diffusion.bidirectional import clip_velocity
+from worldmodel.diffusion.flow import add_noise, shift, velocity, x0_from_velocity
+from worldmodel.diffusion.rollout import prefill, rollout
+from worldmodel.diffusion.teacher import Context, forced_velocity
+from worldmodel.model.dit import CausalDiT
+
+
+@dataclass(kw_only=True)
+class DmdConfig:
+    """sigmas: the student's levels; given: true frames a rollout starts from; frames: dreamed ones after them;
+    score: bidirectional or causal; critic_steps: fake-score updates to one of the student; pool: rollouts kept for
+    the critic; critic_warmup: fake-score updates before the first of the student; shift: of the scores' levels.
+    """
+
+    sigmas: list[float]
+    given: int
+    frames: int
+    score: str
+    critic_steps: int
+    pool: int
+    critic_warmup: int
+    shift: float
+
+    def __post_init__(self) -> None:
+        if self.score not in ("bidirectional", "causal"):
+            raise ValueError(f"dmd.score must be bidirectional or causal, got {self.score!r}")
+        if self.sigmas[0] != 1.0 or sorted(self.sigmas, reverse=True) != list(self.sigmas):
+            raise ValueError(f"dmd.sigmas must descend from 1, got {self.sigmas}")
+
+
+class Rollout(NamedTuple):
+    """given (B, G, C, h, w) true frames; dreamed (B, F, ...) fully denoised; exits (B, F, ...) the network's inputs at
+    the exit step, of level sigma; actions (B, G + F, A).
+    """
+
+    given: Tensor
+    dreamed: Tensor
+    exits: Tensor
+    sigma: float
+    actions: Tensor
+
+    @property
+    def past(self) -> Tensor:
+        """Frames 0..T-1, the clean half of a replay."""
+        return torch.cat([self.given, self.dreamed], 1)[:, :-1]
+
+
+Score = Callable[[CausalDiT, Tensor, Tensor, Rollout], Tensor]
+
+
+@torch.no_grad()
+def self_rollout(
+    student: CausalDiT, given: Tensor, actions: Tensor, sigmas: Sequence[float], exit_step: int
+) -> Rollout:
+    """Dream on from given frames with the path of play, noting each frame's input at the exit step."""
+    frames = actions.shape[1] - given.shape[1]
+    b, g = given.shape[:2]
+    cache = student.new_cache(b)
+    prefill(student, cache, given, actions[:, :g])
+    noise = torch.randn(frames, len(sigmas), b, 1, *given.shape[2:], device=given.device)
+    exits: list[Tensor] = []
+
+    def record(t: int, step: int, xt: Tensor) -> None:
+        if step == exit_step:
+            exits.append(xt)
+
+    dreamed = rollout(student, cache, actions[:, g:], sigmas, lambda t, step: noise[t, step], record=record)
+    return Rollout(given, dreamed, torch.cat(exits, 1), sigmas[exit_step], actions)
+
+
+def replay(student: CausalDiT, run: Rollout) -> Tensor:
+    """x0 (B, F, C, h, w) of the exit step again, in one teacher-forced pass over the dreamed past, with gradients.
+
+    They flow through the weights that make the past's keys and values, not into the past's latents.
+    """
+    g = run.given.shape[1]
+    past = run.past
+    context = Context(past, torch.zeros(past.shape[:2], device=past.device), run.actions)
+    # Given frames have no exit state: their places are filled with themselves and dropped.
+    xt = torch.cat([past[:, 1:g], run.exits], 1)
+    sigma = torch.full(xt.shape[:2], run.sigma, device=xt.device)
+    v = forced_velocity(student, context, xt, sigma)
+    return x0_from_velocity(run.exits, v[:, g - 1 :], sigma[:, g - 1 :])
+
+
+def bidirectional_score(model: CausalDiT, xt: Tensor, sigma: Tensor, run: Rollout) -> Tensor:
+    """v (B, F, ...) of the dreamed frames from the whole clip, the given frames clean before them."""
+    g = run.given.shape[1]
+    zeros = torch.zeros(run.given.shape[:2], device=xt.device)
+    v = clip_velocity(model, torch.cat([run.given, xt], 1), torch.cat([zeros, sigma], 1), run.actions)
+    return v[:, g:]
+
+
+def causal_score(model: CausalDiT, xt: Tensor, sigma: Tensor, run: Rollout) -> Tensor:
+    """v (B, F, ...) of each dreamed frame from the clean dreamed past before it."""
+    g = run.given.shape[1]
+    past = run.past
+    context = Context(past, torch.zeros(past.shape[:2], device=past.device), run.actions)
+    filler = past[:, 1:g]
+    levels = torch.cat([torch.full(filler.shape[:2], 0.5, device=xt.device), sigma], 1)
+    return forced_velocity(model, context, torch.cat([filler, xt], 1), levels)[:, g - 1 :]
+
+
+SCORES: dict[str, Score] = {"bidirectional": bidirectional_score, "causal": causal_score}
+
+
+def draw_levels(x: Tensor, config: DmdConfig) -> Tensor:
+    """Levels (B, F) for the scores in [0.02, 0.98]: one a clip where the score is of the clip, else one a frame."""
+    shape = (x.shape[0], 1) if config.score == "bidirectional" else (x.shape[0], x.shape[1])
+    return shift(torch.rand(shape, device=x.device), config.shift).clamp(0.02, 0.98).expand(x.shape[:2])
+
+
+@torch.no_grad()
+def dmd_gradient(x: Tensor, x0_real: Tensor, x0_fake: Tensor) -> Tensor:
+    """(x0_fake - x0_real) / mean |x - x0_real| a clip: downhill from fake to real (arXiv:2311.18828 eq. 7, 8)."""
+    size = (x - x0_real).abs().mean(tuple(range(1, x.ndim)), keepdim=True)
+    return (x0_fake - x0_real) / size.clamp_min(1e-3)
+
+
+def generator_loss(x: Tensor, real: CausalDiT, fake: CausalDiT, run: Rollout, config: DmdConfig) -> Tensor:
+    """0.5 mean ||x - sg(x - gradient)||^2, whose derivative by x is gradient / numel."""
+    score = SCORES[config.score]
+    with torch.no_grad():
+        sigma = draw_levels(x, config)
+        xt = add_noise(x, torch.randn_like(x), sigma)
+        x0_real, x0_fake = (x0_from_velocity(xt, score(m, xt, sigma, run), sigma) for m in (real, fake))
+        goal = x - dmd_gradient(x, x0_real, x0_fake)
+    return 0.5 * (x - goal).square().mean()
+
+
+def critic_loss(fake: CausalDiT, x: Tensor, run: Rollout, config: DmdConfig) -> Tensor:
+    """Flow-matching loss of the fake score on what the student makes, x (B, F, C, h, w), detached."""
+    x = x.detach()
+    sigma, eps = draw_levels(x, config), torch.randn_like(x)
+    v = SCORES[config.score](fake, add_noise(x, eps, sigma), sigma, run)
+    return (v - velocity(x, eps)).square().mean()

@@ -1,0 +1,85 @@
+"""A network, a tokenizer and a way down the noise levels: what is given real frames and dreams on.
+
+Dreamer       model + tokenizer + sigmas + sampler
+dream         latents after a real context, many clips at once
+decode        latents -> frames, clip by clip
+reconstruct   frames -> latents -> frames: the best any dream could do
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.diffusion.noise import frame_noise
+from worldmodel.diffusion.rollout import Sampler, prefill, rollout
+from worldmodel.model.cache import KVCache
+from worldmodel.model.dit import CausalDiT
+from worldmodel.tokenizer.autoencoder import Tokenizer
+
+DECODE = 64  # frames the tokenizer takes at once
+
+
+@dataclass(kw_only=True)
+class Dreamer:
+    """sigmas: descending from 1, one pass of the network each; batch: clips dreamt at once."""
+
+    model: CausalDiT
+    tokenizer: Tokenizer
+    sigmas: list[float]
+    sampler: Sampler
+    batch: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies; its tokenizer lies there too."""
+        return self.model.place.device
+
+
+def begin(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> KVCache:
+    """A memory that holds the real frames uint8 (B, C, H, W, 3) and the actions (B, C, A) that led to them."""
+    latents = dreamer.tokenizer.encode(torch.from_numpy(context).to(dreamer.device))
+    cache = dreamer.model.new_cache(len(context))
+    prefill(dreamer.model, cache, latents, torch.from_numpy(actions).to(dreamer.device))
+    return cache
+
+
+def clip_noise(dreamer: Dreamer, seeds: Sequence[int]) -> Callable[[int, int], Tensor]:
+    """noise(t, step) -> eps (B, 1, C, h, w): each clip's own, whatever batch it is dreamt in."""
+    shape = (1, *dreamer.model.latent_shape)
+
+    def noise(t: int, step: int) -> Tensor:
+        return torch.stack([frame_noise(seed, t, step, shape) for seed in seeds]).to(dreamer.device)
+
+    return noise
+
+
+def dream(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> Tensor:
+    """Latents (B, T, C, h, w) on the CPU of the frames after a context.
+
+    context uint8 (B, C, H, W, 3); actions float32 (B, C + T, A), the context's first; seeds (B,) of the noise.
+    """
+    given, parts = context.shape[1], []
+    for i in range(0, len(context), dreamer.batch):
+        own = slice(i, i + dreamer.batch)
+        cache = begin(dreamer, context[own], actions[own, :given])
+        future = torch.from_numpy(actions[own, given:]).to(dreamer.device)
+        noise = clip_noise(dreamer, seeds[own])
+        parts.append(rollout(dreamer.model, cache, future, dreamer.sigmas, noise, dreamer.sampler).cpu())
+    return torch.cat(parts)
+
+
+def decode(dreamer: Dreamer, latents: Tensor) -> np.ndarray:
+    """Latents (T, C, h, w) -> uint8 (T, H, W, 3)."""
+    parts = [dreamer.tokenizer.decode(part.to(dreamer.device)).cpu() for part in latents.split(DECODE)]
+    return torch.cat(parts).numpy()
+
+
+def reconstruct(dreamer: Dreamer, frames: np.ndarray) -> np.ndarray:
+    """decode(encode(frames)) of uint8 (T, H, W, 3)."""
+    parts = torch.from_numpy(frames).split(DECODE)
+    return decode(dreamer, torch.cat([dreamer.tokenizer.encode(part.to(dreamer.device)).cpu() for part in parts]))

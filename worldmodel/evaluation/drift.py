@@ -1,0 +1,53 @@
+"""Does a long dream stay a world? Sixty seconds of mixed input, judged by what needs no partner frame.
+
+DEFINITION   in words, for the report
+relative     traits of long runs beside reality: segments of 4 s and the last 20 s
+survived     which runs stay within the limits
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+SEGMENT_SECONDS = 4.0
+END_SECONDS = 20.0
+END_FACTOR = 1.5
+SEGMENT_FACTOR = 2.5
+DEFINITION = (
+    "A run survives if its sharpness, brightness and motion (grey levels: mean |horizontal difference|, mean, mean "
+    f"|frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean of the real runs "
+    f"under the same actions (all runs, all frames), lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
+    f"averaged over any segment of {SEGMENT_SECONDS:g} s, lies outside [1/{SEGMENT_FACTOR}, {SEGMENT_FACTOR}]."
+)
+
+
+class Relative(NamedTuple):
+    """Traits over the real runs' mean: segments (R, n, 3) and end (R, 3)."""
+
+    segments: np.ndarray
+    end: np.ndarray
+
+
+def relative(traits: np.ndarray, real: np.ndarray, fps: float) -> Relative:
+    """Traits (R, L, 3) divided by the mean over all runs and frames of `real` (R, L, 3).
+
+    segments: means over whole segments of 4 s (one segment, if the runs are shorter); end: over the last 20 s.
+    """
+    scaled = traits.astype(np.float64) / real.astype(np.float64).mean((0, 1))
+    runs, length, kinds = scaled.shape
+    step = min(round(SEGMENT_SECONDS * fps), length)
+    whole = length // step
+    segments = scaled[:, : whole * step].reshape(runs, whole, step, kinds).mean(2)
+    return Relative(segments, scaled[:, -round(END_SECONDS * fps) :].mean(1))
+
+
+def survived(ratios: Relative) -> np.ndarray:
+    """bool (R,): DEFINITION. A trait that is not finite does not survive."""
+    end, segments = _within(ratios.end, END_FACTOR), _within(ratios.segments, SEGMENT_FACTOR)
+    return np.logical_and(end.all(1), segments.all((1, 2)))
+
+
+def _within(ratio: np.ndarray, factor: float) -> np.ndarray:
+    return np.asarray((ratio >= 1 / factor) & (ratio <= factor))

@@ -1,0 +1,220 @@
+"""Scripted players: they decide what is done in a recorded game.
+
+Walker     waypoints over the level's walk grid; looks around, strafes, fights and idles on the way
+Sticky     random input that is held for a while
+mix        which of them plays an episode
+
+Every player speaks act(game) -> Action and is a function of its seed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.games.doom import Doom, Pose
+from worldmodel.games.walk import Cell, WalkGrid
+
+
+@dataclass(kw_only=True)
+class PlayersConfig:
+    """Shares of the episodes (they add up to 1) and how lively a walker is."""
+
+    walker: float
+    sticky: float
+    idle: float  # share of a walker's time spent standing
+    look: float  # share spent looking around, walking or not
+    strafe: float  # share spent walking sideways to its view
+
+    def __post_init__(self) -> None:
+        if abs(self.walker + self.sticky - 1) > 1e-6:
+            raise ValueError(f"players: shares must add up to 1, got {self.walker} + {self.sticky}")
+
+
+class Player(Protocol):
+    """Decides the next action from what the game shows."""
+
+    def act(self, game: Doom) -> Action:
+        """The action of the next step."""
+        ...
+
+
+class Walker:
+    """Walks to ever new places along shortest ways and behaves like somebody who looks at the world.
+
+    Moods last a while: walk, look (the view swings by mouse, walking or standing), strafe, idle. Monsters in view
+    are aimed at and shot. Turns by mouse in most moods and by keys in the rest, so that both are well covered.
+    """
+
+    def __init__(self, grid: WalkGrid, config: PlayersConfig, space: ActionSpace, seed: int) -> None:
+        self.grid, self.config, self.space = grid, config, space
+        self.rng = np.random.default_rng([seed, 1])
+        self.visits: Counter[Cell] = Counter()
+        self.way: list[Cell] = []
+        self.mood, self.mood_left = "walk", 0
+        self.by_keys = self.fires = False
+        self.pace = 0.0
+        self.swing = 0.0
+        self.speed = 0.0
+        self.stuck = 0
+        self.last: Pose | None = None
+
+    def act(self, game: Doom) -> Action:
+        """The action of the next step."""
+        pose = game.pose()
+        self._notice(pose)
+        if self.mood_left <= 0:
+            self._change_mood()
+        self.mood_left -= 1
+        target = game.target()
+        if target is not None and self.rng.random() < 0.8:
+            return self._fight(target)
+        held: set[str] = set()
+        turn = 0.0
+        bearing = self._bearing(pose)
+        if self.mood == "walk":
+            turn = self._towards(bearing)
+            if abs(bearing) < 40:
+                held.add("forward")
+        elif self.mood == "look":
+            turn = self._swing()
+            if self.speed > 0.5:  # keep walking where the way leads, whatever the view
+                held |= _legs(bearing)
+        elif self.mood == "strafe":
+            turn = self._towards(bearing - self.swing)
+            held |= _legs(bearing)
+        elif self.mood == "unstick":
+            held.add("backward" if self.swing < 0 else "forward")
+            turn = self.swing
+        if self.fires or self.rng.random() < 0.02:
+            held.add("attack")
+        if self.rng.random() < 0.015:
+            held.add("use")
+        return self._turned(held, turn)
+
+    def _notice(self, pose: Pose) -> None:
+        here = self.grid.at(pose.x, pose.y)
+        self.visits[here] += 1
+        moved = self.last is None or np.hypot(pose.x - self.last.x, pose.y - self.last.y) > 2
+        self.stuck = 0 if moved or self.mood in ("idle", "look") else self.stuck + 1
+        self.last = pose
+        if self.stuck > 10:
+            self.mood, self.mood_left, self.stuck, self.way = "unstick", int(self.rng.integers(4, 12)), 0, []
+            self.swing = float(self.rng.choice([-1, 1]) * self.rng.uniform(3, 12))
+        while self.way and np.hypot(*np.subtract(self.grid.middle(self.way[0]), (pose.x, pose.y))) < 40:
+            self.way.pop(0)
+        if not self.way:
+            self._choose_goal(here)
+
+    def _choose_goal(self, here: Cell) -> None:
+        before = self.grid.reachable(here)
+        cells = list(before)
+        picks = [cells[i] for i in self.rng.integers(len(cells), size=16)]
+        goal = min(picks, key=lambda c: self.visits[c])
+        while goal != here:
+            self.way.insert(0, goal)
+            goal = before[goal]
+
+    def _change_mood(self) -> None:
+        c = self.config
+        odds = [1 - c.idle - c.look - c.strafe, c.look, c.strafe, c.idle]
+        self.mood = str(self.rng.choice(["walk", "look", "strafe", "idle"], p=odds))
+        self.mood_left = int(self.rng.integers(8, 45)) if self.mood != "idle" else int(self.rng.integers(4, 25))
+        self.by_keys = self.rng.random() < 0.4
+        self.fires = self.rng.random() < 0.1
+        self.speed = self.rng.random()
+        self.swing = float(self.rng.choice([-90, -45, 45, 90, 180]))
+        self.pace = float(self.rng.choice([-1, 1]) * self.rng.lognormal(1.2, 0.7))
+
+    def _swing(self) -> float:
+        self.pace = 0.9 * self.pace + 0.1 * float(self.rng.normal(0, 8))
+        return self.pace
+
+    def _bearing(self, pose: Pose) -> float:
+        goal = self.grid.middle(self.way[min(1, len(self.way) - 1)]) if self.way else (pose.x, pose.y)
+        want = np.degrees(np.arctan2(goal[1] - pose.y, goal[0] - pose.x))
+        return float((pose.angle - want + 180) % 360 - 180)  # degrees to the right
+
+    def _towards(self, bearing: float) -> float:
+        bearing = (bearing + 180) % 360 - 180
+        return float(np.clip(0.35 * bearing + self.rng.normal(0, 0.4), -14, 14)) if abs(bearing) > 1.5 else 0.0
+
+    def _fight(self, target: float) -> Action:
+        held = {"attack"} if abs(target) < 8 else set()
+        if self.rng.random() < 0.5:
+            held.add(str(self.rng.choice(["strafe_left", "strafe_right", "backward", "forward"])))
+        return self._turned(held, float(np.clip(0.4 * target, -12, 12)))
+
+    def _turned(self, held: set[str], turn: float) -> Action:
+        """Turn by mouse, or by keys where the turn is worth a key's step."""
+        if not self.by_keys:
+            return Action(held, (round(turn, 2), 0.0))
+        if abs(turn) > 2.5:
+            held.add("turn_right" if turn > 0 else "turn_left")
+        return Action(held)
+
+
+class Sticky:
+    """Random keys and mouse, each held for a random while: what no purposeful player does."""
+
+    def __init__(self, space: ActionSpace, seed: int) -> None:
+        self.space = space
+        self.rng = np.random.default_rng([seed, 2])
+        self.left = 0
+        self.held: set[str] = set()
+        self.turn = 0.0
+        self.last: Pose | None = None
+
+    def act(self, game: Doom) -> Action:
+        """The action of the next step."""
+        pose = game.pose()
+        still = self.last is not None and np.hypot(pose.x - self.last.x, pose.y - self.last.y) < 1
+        self.last = pose
+        if self.left <= 0 or (still and "forward" in self.held and self.rng.random() < 0.25):
+            self._draw()
+        self.left -= 1
+        return Action(self.held, (round(self.turn + float(self.rng.normal(0, 0.1 * abs(self.turn))), 2), 0.0))
+
+    def _draw(self) -> None:
+        rng = self.rng
+        self.left = int(rng.integers(2, 14))
+        self.held = set()
+        legs = rng.choice(["forward", "backward", "", "strafe"], p=[0.5, 0.12, 0.2, 0.18])
+        if legs == "strafe" or rng.random() < 0.12:
+            self.held.add(str(rng.choice(["strafe_left", "strafe_right"])))
+        if legs in ("forward", "backward"):
+            self.held.add(str(legs))
+        way = rng.random()
+        self.turn = 0.0
+        if way < 0.35:
+            self.held.add(str(rng.choice(["turn_left", "turn_right"])))
+        elif way < 0.75:
+            self.turn = float(np.clip(rng.choice([-1, 1]) * rng.lognormal(1.4, 0.8), -19, 19))
+        for name, odds in (("attack", 0.12), ("use", 0.05)):
+            if rng.random() < odds:
+                self.held.add(name)
+
+
+def mix(game: Doom, config: PlayersConfig, seed: int) -> tuple[str, Player]:
+    """The player of an episode and its name, drawn by the config's shares."""
+    rng = np.random.default_rng([seed, 3])
+    if rng.random() < config.sticky:
+        return "sticky", Sticky(game.actions, seed)
+    grid = WalkGrid(game.geometry())
+    return "walker", Walker(grid, config, game.actions, seed)
+
+
+def _legs(bearing: float) -> set[str]:
+    """The keys that walk towards a bearing (degrees to the right of the view) without turning."""
+    held = set()
+    if abs(bearing) < 67.5:
+        held.add("forward")
+    elif abs(bearing) > 112.5:
+        held.add("backward")
+    if 22.5 < abs(bearing) < 157.5:
+        held.add("strafe_right" if bearing > 0 else "strafe_left")
+    return held

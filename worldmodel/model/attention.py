@@ -1,0 +1,81 @@
+"""The one door to attention: softmax(q k^T / sqrt(d) + bias) v, by the fastest implementation that can do it.
+
+flash   flash-attn, if installed: CUDA, half precision, no bias
+sdpa    torch's scaled_dot_product_attention: everywhere without gradients, and on CUDA with them
+plain   two matrix products: training on a CPU, where SDPA's backward pass was 13 times its forward pass
+
+WM_ATTENTION=auto|flash|sdpa|plain overrides the choice. Which one is used is logged once.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+NAMES = ("auto", "flash", "sdpa", "plain")
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Attention of q (..., Q, d) over k, v (..., K, d); bias broadcasts to (..., Q, K) and is added to the logits.
+
+    Raises RuntimeError if WM_ATTENTION asks for an implementation that cannot do it.
+    """
+    if torch.compiler.is_compiling():
+        return _plain(q, k, v, bias) if q.device.type == "cpu" else _sdpa(q, k, v, bias)
+    return _implementation(choose(q, biased=bias is not None))(q, k, v, bias)
+
+
+def choose(q: Tensor, *, biased: bool) -> str:
+    """Name of the implementation for these inputs."""
+    wish = os.environ.get("WM_ATTENTION", "auto")
+    if wish not in NAMES:
+        raise RuntimeError(f"WM_ATTENTION={wish} is unknown; it is one of {', '.join(NAMES)}")
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    flash_fits = _flash() is not None and q.is_cuda and half and not biased and q.shape[-1] <= 256 and q.ndim == 4
+    if wish == "flash" and not flash_fits:
+        raise RuntimeError("WM_ATTENTION=flash needs flash-attn, CUDA, half precision and no mask; use auto")
+    if wish == "auto":
+        wish = "flash" if flash_fits else "plain" if not q.is_cuda and torch.is_grad_enabled() else "sdpa"
+    return wish
+
+
+@functools.cache
+def _flash() -> Callable[..., Tensor] | None:
+    """flash-attn's function, or None. flash-attn 4 installs a package of that name without the function."""
+    try:
+        from flash_attn import flash_attn_func
+    except (ImportError, OSError):
+        return None
+    return flash_attn_func  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _implementation(name: str) -> Callable[..., Any]:
+    log.info("attention: %s%s", name, "" if _flash() else " (flash-attn is not installed)")
+    return {"flash": _flash_attend, "sdpa": _sdpa, "plain": _plain}[name]
+
+
+def _flash_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    attend_flash = _flash()
+    assert attend_flash is not None
+    assert bias is None, "flash-attn takes no bias"
+    return attend_flash(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)  # its (B, L, H, d)
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias if bias is None else bias.to(q.dtype))
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    logits = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if bias is not None:
+        logits = logits + bias
+    return logits.softmax(-1).to(v.dtype) @ v

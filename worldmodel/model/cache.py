@@ -1,0 +1,119 @@
+"""The past of a running world: keys and values of committed frames in a ring.
+
+KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
+
+Query frames write their keys and values into the ring's next slots at every pass and are not remembered until
+`advance`: denoising passes overwrite each other, the commit pass comes last. The age of a slot is the only notion of
+time, so a world never meets a position it was not trained at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldmodel.model.masks import NEVER, Sight, View, age_rows, visible
+
+SPARE = 2  # slots besides the window: the query frame, and one more when a commit is merged with a denoising pass
+
+
+class KVCache:
+    """Ring of sink + window + SPARE frames, batch first. shape: (layers, N tokens, heads, d)."""
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], sight: Sight, batch: int, *, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        layers, *frame = shape
+        self.sight = sight
+        self.slots = sight.sink + sight.window + SPARE
+        new = (batch, self.slots, *frame)
+        self.keys = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
+        self.values = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
+        self.length = 0  # committed frames
+        self._near_slots = torch.arange(1 + len(sight.near), device=device)
+        self._look: tuple[int, int] | None = None
+        self.expect(1)
+
+    def expect(self, frames: int) -> None:
+        """Say how many query frames (1, or 2 when a commit is merged) the next pass brings."""
+        if self._look == (self.length, frames):
+            return
+        self._look = (self.length, frames)
+        device = self.keys[0].device
+        query = torch.arange(self.length, self.length + frames)
+        time = torch.full((self.slots,), -1)
+        first = max(0, self.length + frames - (self.slots - self.sight.sink))
+        held = sorted({*range(min(self.sight.sink, self.length + frames)), *range(first, self.length + frames)})
+        time[[self.slot(t) for t in held]] = torch.tensor(held)
+        age = query[:, None] - time[None]
+        allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], self.sight)
+        wanted = query[:, None] - torch.tensor([0, *self.sight.near])  # (Q, n) times
+        exists = wanted >= 0
+        self._write = torch.tensor([self.slot(int(t)) for t in query], device=device)
+        self._near = torch.tensor([[self.slot(max(int(t), 0)) for t in row] for row in wanted], device=device)
+        self._view = View(
+            age_rows(age.clamp_min(0), self.sight).to(device),
+            torch.where(allowed, 0.0, NEVER).to(device),
+            self._near_slots,
+            torch.where(exists, 0.0, NEVER).to(device),
+        )
+
+    def slot(self, time: int) -> int:
+        """Where in the ring the frame of that time lies."""
+        sink = self.sight.sink
+        return time if time < sink else sink + (time - sink) % (self.slots - sink)
+
+    @property
+    def view(self) -> View:
+        """Who sees whom, for the query frames of the next pass."""
+        return self._view
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the query frames' keys and values (B, Q, N, heads, d) into their slots; gives the whole ring.
+
+        For inference only: it writes in place, which would leak gradients between frames.
+        """
+        self.keys[layer].index_copy_(1, self._write, k.to(self.keys[layer].dtype))
+        self.values[layer].index_copy_(1, self._write, v.to(self.values[layer].dtype))
+        return self.keys[layer], self.values[layer]
+
+    def near(self, frames: Tensor) -> Tensor:
+        """(B, slots, ...) -> (B, Q, n, ...) of the frames that each query frame sees whole."""
+        chosen = frames.index_select(1, self._near.flatten())
+        return chosen.unflatten(1, self._near.shape)
+
+    def advance(self, frames: int = 1) -> None:
+        """What the last pass wrote for the first `frames` query frames is now the past."""
+        self.length += frames
+        self.expect(1)
+
+    def frame(self, time: int) -> Tensor:
+        """A copy of one held frame: (2, layers, B, N, heads, d), keys and values."""
+        slot = self.slot(time)
+        return torch.stack([torch.stack([u[:, slot] for u in ring]) for ring in (self.keys, self.values)])
+
+    def restore(self, frames: dict[int, Tensor], length: int) -> None:
+        """Put frames back by their times, and say how many are committed."""
+        for time, both in frames.items():
+            for ring, parts in zip((self.keys, self.values), both, strict=True):
+                for u, part in zip(ring, parts, strict=True):
+                    u[:, self.slot(time)] = part
+        self.length = length
+        self.expect(1)
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything, as tensors and builtins."""
+        return {
+            "keys": [k.clone() for k in self.keys],
+            "values": [v.clone() for v in self.values],
+            "length": self.length,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Return to a state of a cache of the same shape."""
+        for ours, theirs in zip(self.keys + self.values, state["keys"] + state["values"], strict=True):
+            ours.copy_(theirs)
+        self.length = int(state["length"])
+        self.expect(1)

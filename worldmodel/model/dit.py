@@ -1,0 +1,159 @@
+"""CausalDiT: the one network of this project. Latents with noise in, velocity out, the past through a memory.
+
+ModelConfig   sizes (conf/model/*.yaml)
+Block         attention of both kinds of heads and an MLP, modulated by noise level and action (AdaLN-zero)
+CausalDiT     model(xt, sigma, actions, memory) -> v
+
+bidirectional, teacher, student and fake_score are this network with other weights and another memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from worldmodel.model.attention import attend
+from worldmodel.model.cache import KVCache
+from worldmodel.model.masks import Memory, Sight
+from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
+
+SIGMA_FEATURES = 128
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """width D; layers; heads, of which temporal_heads look through time; mlp: hidden width over D; sight."""
+
+    width: int
+    layers: int
+    heads: int
+    temporal_heads: int
+    mlp: int
+    sight: Sight
+
+    def __post_init__(self) -> None:
+        if self.width % (4 * self.heads) or not 0 < self.temporal_heads < self.heads:
+            raise ValueError(
+                f"model: width {self.width} must be a multiple of 4 x heads {self.heads}, "
+                f"and both kinds of heads are needed, got {self.temporal_heads} temporal ones"
+            )
+
+
+def normalise(x: Tensor) -> Tensor:
+    """RMS norm over the last axis, without a gain."""
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+class Block(nn.Module):
+    """One layer. The residual branches start at zero."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        d, self.heads, self.temporal = config.width, config.heads, config.temporal_heads
+        self.size = d // config.heads
+        self.qkv = nn.Linear(d, 3 * d, bias=False)
+        self.out = nn.Linear(d, d, bias=False)
+        self.expand = nn.Linear(d, config.mlp * d, bias=False)
+        self.contract = nn.Linear(config.mlp * d, d, bias=False)
+        self.modulation = nn.Linear(d, 6 * d)
+        self.ages = nn.Parameter(torch.randn(config.sight.num_ages, self.temporal, self.size) * 0.02)
+        self.nearness = nn.Parameter(torch.randn(config.sight.num_near, self.heads - self.temporal, self.size) * 0.02)
+        for zero in (self.out.weight, self.contract.weight, self.modulation.weight, self.modulation.bias):
+            nn.init.zeros_(zero)
+        with torch.no_grad():  # the gates are open; out and contract keep the branches at zero
+            self.modulation.bias.view(6, d)[[2, 5]] = 1.0
+
+    def forward(self, x: Tensor, condition: Tensor, angles: Tensor, memory: Memory, layer: int) -> Tensor:
+        """x (B, T, N, D), condition (B, T, D) -> (B, T, N, D)."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, -1)
+        qkv = self.qkv(normalise(x) * (1 + scale_a) + shift_a)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, self.size)).unbind(3)  # (B, T, N, heads, d)
+        q, k = normalise(q), normalise(k)
+        s = self.heads - self.temporal
+        q_space, k_space = rotate(q[..., :s, :], angles), rotate(k[..., :s, :], angles)
+        k, v = memory.extend(layer, torch.cat([k_space, k[..., s:, :]], -2), v)
+        seen = torch.cat([self._space(q_space, k, v, memory), self._time(q[..., s:, :], k, v, memory)], -1)
+        x = x + gate_a * self.out(seen)
+        hidden = self.expand(normalise(x) * (1 + scale_m) + shift_m)
+        return x + gate_m * self.contract(F.relu(hidden).square())
+
+    def _space(self, q: Tensor, k: Tensor, v: Tensor, memory: Memory) -> Tensor:
+        """All places of the near frames -> (B, T, N, s d)."""
+        view, s = memory.view, self.heads - self.temporal
+        b, t, n = q.shape[:3]
+        keys = memory.near(k[..., :s, :]) + self.nearness[view.near_slots][:, None].to(k.dtype)  # (B, T, n, N, s, d)
+        values = memory.near(v[..., :s, :])
+        keys, values = (u.flatten(2, 3).transpose(2, 3).flatten(0, 1) for u in (keys, values))  # (B T, s, n N, d)
+        bias = view.near_bias.repeat_interleave(n, 1)[None].expand(b, -1, -1).reshape(b * t, 1, 1, -1)
+        seen = attend(q.flatten(0, 1).transpose(1, 2), keys, values, bias)
+        return seen.transpose(1, 2).reshape(b, t, n, -1)
+
+    def _time(self, q: Tensor, k: Tensor, v: Tensor, memory: Memory) -> Tensor:
+        """The same place of all frames in sight -> (B, T, N, heads d). Ages as in arXiv:1803.02155 eq. 4."""
+        view, s = memory.view, self.heads - self.temporal
+        b, t, n = q.shape[:3]
+        q, k, v = (u.permute(0, 2, 3, 1, 4) for u in (q, k[..., s:, :], v[..., s:, :]))  # (B, N, heads, frames, d)
+        table = self.ages[view.ages].permute(2, 0, 3, 1).to(q.dtype)  # (heads, T, d, K)
+        by_age = (q[..., None, :] @ table)[..., 0, :].float() * self.size**-0.5  # (B, N, heads, T, K)
+        seen = attend(q, k, v, by_age + view.bias)
+        return seen.permute(0, 3, 1, 2, 4).reshape(b, t, n, -1)
+
+
+class CausalDiT(nn.Module):
+    """Frame-wise diffusion transformer. latent_shape: (C, h, w); num_actions: A."""
+
+    def __init__(self, config: ModelConfig, latent_shape: tuple[int, int, int], num_actions: int) -> None:
+        super().__init__()
+        self.config, self.latent_shape, self.num_actions = config, latent_shape, num_actions
+        channels, height, width = latent_shape
+        d = config.width
+        self.embed = nn.Linear(channels, d)
+        self.place = nn.Parameter(torch.randn(height * width, d) * 0.02)
+        self.sigma = nn.Sequential(nn.Linear(SIGMA_FEATURES, d), nn.SiLU(), nn.Linear(d, d))
+        self.action = nn.Sequential(nn.Linear(6 * num_actions, d), nn.SiLU(), nn.Linear(d, d))
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
+        self.modulation = nn.Linear(d, 2 * d)
+        self.head = nn.Linear(d, channels)
+        for zero in (self.modulation, self.head):
+            nn.init.zeros_(zero.weight)
+            nn.init.zeros_(zero.bias)
+        self.register_buffer("angles", axial_rotation(height, width, d // config.heads), persistent=False)
+
+    def forward(self, xt: Tensor, sigma: Tensor, actions: Tensor, memory: Memory) -> Tensor:
+        """Velocity v = eps - x0 of xt (B, T, C, h, w) at sigma (B, T) in [0, 1], float32.
+
+        actions (B, T, A): those that led to each frame.
+        """
+        condition = self.condition(sigma, actions).to(self.embed.weight.dtype)  # (B, T, D)
+        x = self.embed(xt.flatten(3).transpose(2, 3).to(self.embed.weight.dtype)) + self.place  # (B, T, N, D)
+        assert isinstance(self.angles, Tensor)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, condition, self.angles, memory, layer)
+        shift, scale = self.modulation(condition)[:, :, None].chunk(2, -1)
+        v = self.head(normalise(x) * (1 + scale) + shift)  # (B, T, N, C)
+        return v.transpose(2, 3).unflatten(3, self.latent_shape[1:]).float()
+
+    def condition(self, sigma: Tensor, actions: Tensor) -> Tensor:
+        """What modulates a frame: its noise level and action, (B, T, D)."""
+        dtype = self.embed.weight.dtype
+        level = self.sigma(sigma_features(sigma, SIGMA_FEATURES).to(dtype))
+        return F.silu(level + self.action(action_features(actions).to(dtype)))
+
+    def new_cache(self, batch: int) -> KVCache:
+        """An empty past for this network, on its device and in its precision."""
+        c = self.config
+        shape = (c.layers, self.place.shape[0], c.heads, c.width // c.heads)
+        return KVCache(shape, c.sight, batch, device=self.place.device, dtype=self.place.dtype)
+
+    def compile_blocks(self) -> None:
+        """Compile the layers in place; weights keep their names."""
+        for block in self.blocks:
+            block.compile(dynamic=False)
+
+    def matrix_parameters(self) -> list[nn.Parameter]:
+        """The hidden matrices, which Muon orthogonalises."""
+        layers = [m for b in self.blocks for m in (b.qkv, b.out, b.expand, b.contract)]  # type: ignore[union-attr]
+        return [m.weight for m in layers]  # type: ignore[union-attr, misc]

@@ -1,0 +1,176 @@
+"""What a frame may see, said once: in training as a Mask over all frames, in play as a KVCache (cache.py).
+
+Sight            how far frames see: window, sink, near ages
+View             for some query frames: which key frames, how old, which of them whole
+Mask             a memory that holds nothing but the frames at hand
+teacher_forcing  [clean | noisy | noisy ...]: noise sees the clean past, strictly before its own block
+bidirectional    every frame sees every frame
+
+A memory has `view`, `extend(layer, k, v)` and `near(frames)`; the network knows no more of it.
+
+Heads come in two kinds. Temporal heads see one place of the picture through the whole window; spatial heads see the
+whole picture of a few frames, those of the near ages (0 is the frame itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+NEVER = -1e9  # added to the logit of a key that may not be seen
+
+
+@dataclass(kw_only=True)
+class Sight:
+    """window: how many past frames are seen; sink: how many of the episode's first frames are never forgotten;
+    near: ages of the past frames that spatial heads see, ascending, none older than the window.
+    """
+
+    window: int
+    sink: int
+    near: list[int]
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.sink < 0:
+            raise ValueError(f"sight: window must be >= 1 and sink >= 0, got {self.window} and {self.sink}")
+        if sorted(set(self.near)) != list(self.near) or not all(1 <= age <= self.window for age in self.near):
+            raise ValueError(f"sight: near must be ascending ages from 1 to {self.window}, got {self.near}")
+
+    @property
+    def num_ages(self) -> int:
+        """Rows of the temporal age table: 0..window, one for an old sink frame, the window again for the future."""
+        return 2 * self.window + 2
+
+    @property
+    def num_near(self) -> int:
+        """Rows of the near table: the frame itself, near past, near future."""
+        return 1 + 2 * len(self.near)
+
+
+class View(NamedTuple):
+    """Q query frames over K key frames.
+
+    ages (Q, K): row of the age table; bias (Q, K): 0 or NEVER;
+    near_slots (n,): rows of the near table; near_bias (Q, n): 0 or NEVER, for the n frames that `near` gives.
+    """
+
+    ages: Tensor
+    bias: Tensor
+    near_slots: Tensor
+    near_bias: Tensor
+
+
+class Memory(Protocol):
+    """Through what the network looks at other frames."""
+
+    @property
+    def view(self) -> View:
+        """Who sees whom, for the query frames at hand."""
+        ...
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, K, N, heads, d) of all key frames, given those (B, Q, ...) of the query frames."""
+        ...
+
+    def near(self, frames: Tensor) -> Tensor:
+        """(B, K, ...) of all key frames -> (B, Q, n, ...) of those that each query frame sees whole."""
+        ...
+
+
+def age_rows(age: Tensor, sight: Sight) -> Tensor:
+    """Row of the age table of a key `age` frames older than its query; negative ages lie in the future."""
+    past = age.clamp(0, sight.window + 1)
+    return torch.where(age < 0, sight.window + 1 + (-age).clamp(1, sight.window), past)
+
+
+def visible(age: Tensor, key_time: Tensor, sight: Sight) -> Tensor:
+    """Whether a key is within the window or one of the episode's first frames; broadcasts."""
+    return (age <= sight.window) | (key_time < sight.sink)
+
+
+Run = tuple[int, int]  # first key frame or -1 for none, number of frames
+
+
+class Mask:
+    """A memory for training: all frames at once, no past besides them."""
+
+    def __init__(self, times: Sequence[int], allowed: Tensor, sight: Sight, *, future: bool) -> None:
+        """times: each frame's place in its episode; allowed (L, L) bool: who may see whom before the window."""
+        time = torch.tensor(list(times))
+        age = time[:, None] - time[None]
+        allowed = allowed & visible(age, time[None], sight) & (age >= -sight.window)
+        offsets = [0, *sight.near, *(-a for a in sight.near if future)]
+        index = torch.full((len(time), len(offsets)), -1)
+        for slot, offset in enumerate(offsets):
+            sees = allowed & (age == offset)
+            index[:, slot] = torch.where(sees.any(1), sees.int().argmax(1), -1)
+        self._view = View(
+            age_rows(age, sight),
+            torch.where(allowed, 0.0, NEVER),
+            torch.arange(len(offsets)),
+            torch.where(index >= 0, 0.0, NEVER),
+        )
+        self._runs = [_runs(column.tolist()) for column in index.T]
+
+    @property
+    def view(self) -> View:
+        """Who sees whom."""
+        return self._view
+
+    def to(self, device: torch.device) -> Mask:
+        """Move the view's tensors; returns itself."""
+        self._view = View(*(part.to(device) for part in self._view))
+        return self
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames themselves: nothing else is remembered."""
+        return k, v
+
+    def near(self, frames: Tensor) -> Tensor:
+        """(B, L, ...) -> (B, L, n, ...), zeros where there is no such frame.
+
+        By slices instead of an index: on a CPU the gradient of an index is a slow scatter.
+        """
+        columns = []
+        for runs in self._runs:
+            parts = [frames[:, i : i + n] if i >= 0 else frames.new_zeros(frames[:, :n].shape) for i, n in runs]
+            columns.append(torch.cat(parts, 1))
+        return torch.stack(columns, 2)
+
+
+def _runs(index: list[int]) -> list[Run]:
+    """Consecutive frame numbers as (first, length); -1 stands for none."""
+    runs: list[Run] = []
+    for i in index:
+        if runs and ((i < 0 and runs[-1][0] < 0) or (i >= 0 and runs[-1][0] >= 0 and i == sum(runs[-1]))):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((i, 1))
+    return runs
+
+
+def teacher_forcing(
+    clean: Sequence[int], noisy: Sequence[int], sight: Sight, *, draws: int = 1, frames_per_block: int = 1
+) -> Mask:
+    """The mask of a sequence [clean frames | noisy frames] with `draws` independent noisy halves.
+
+    clean, noisy: times of the frames. A clean frame sees clean frames up to its block, a noisy one clean frames
+    strictly before its block and the noisy frames of its own block and draw (algorithms of Causal Forcing, stage 1).
+    """
+    times = [*clean, *(list(noisy) * draws)]
+    stream = torch.tensor([0] * len(clean) + [1 + r for r in range(draws) for _ in noisy])
+    block = torch.tensor(times) // frames_per_block
+    key_is_clean = stream[None] == 0
+    query_is_clean = stream[:, None] == 0
+    past = torch.where(query_is_clean, block[None] <= block[:, None], block[None] < block[:, None])
+    own = ~query_is_clean & (stream[None] == stream[:, None]) & (block[None] == block[:, None])
+    return Mask(times, (key_is_clean & past) | own, sight, future=frames_per_block > 1)
+
+
+def bidirectional(frames: int, sight: Sight) -> Mask:
+    """Every frame of a clip sees every frame within the window, in both directions of time."""
+    return Mask(range(frames), torch.ones(frames, frames, dtype=torch.bool), sight, future=True)

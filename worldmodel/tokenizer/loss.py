@@ -1,0 +1,57 @@
+"""What a reconstruction is judged by in training, and the two figures it is reported with.
+
+reconstruction_loss   pixels, edges, local texture energy, latent size
+psnr, sharpness       reported
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(kw_only=True)
+class ReconstructionConfig:
+    """Weights of the terms; latent_noise in raw latent units."""
+
+    l1: float
+    mse: float
+    edges: float
+    texture: float
+    latent: float
+    latent_noise: float
+
+
+def differences(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Horizontal and vertical differences of (N, 3, H, W)."""
+    return pixels[..., :, 1:] - pixels[..., :, :-1], pixels[..., 1:, :] - pixels[..., :-1, :]
+
+
+def reconstruction_loss(output: Tensor, target: Tensor, raw: Tensor, config: ReconstructionConfig) -> Tensor:
+    """Scalar loss of output against target, both (N, 3, H, W) in [-1, 1], with latents raw.
+
+    The texture term compares the mean absolute difference in windows of 8 pixels: grain may be put down anywhere in
+    its window, but not be wiped away, which squared error alone would prefer.
+    """
+    error = output - target
+    loss = config.l1 * error.abs().mean() + config.mse * error.square().mean() + config.latent * raw.square().mean()
+    for ours, theirs in zip(differences(output), differences(target), strict=True):
+        loss = loss + config.edges * (ours - theirs).abs().mean()
+        energy = [F.avg_pool2d(d.abs(), 8, 4) for d in (ours, theirs)]
+        loss = loss + config.texture * (energy[0] - energy[1]).abs().mean()
+    return loss
+
+
+def psnr(frames: Tensor, reference: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of uint8 frames (N, H, W, 3), one a frame, at most 60."""
+    mse = (frames.float() - reference.float()).square().mean((-3, -2, -1))
+    return 10 * torch.log10(255.0**2 / mse.clamp_min(255.0**2 / 10**6))
+
+
+def sharpness(frames: Tensor) -> Tensor:
+    """Mean absolute horizontal difference of uint8 frames (N, H, W, 3), grey levels a pixel, one a frame."""
+    x = frames.float()
+    return (x[..., :, 1:, :] - x[..., :, :-1, :]).abs().mean((-3, -2, -1))

@@ -1,0 +1,275 @@
+"""What is written over the picture: meters, key caps, the red light, messages, the key table.
+
+LEVELS      off, min, full
+Readings    the numbers of one moment
+Hud         draws them on a window's surface
+
+Everything stands at the window's edges: in the black bars where there are any, and never in a recording.
+Not here: measuring (stats.py), the picture itself (window.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pygame
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.ui.keymap import COMMAND_KEYS, Command, code_label
+
+LEVELS = ("off", "min", "full")
+TOAST_S = 3.0
+KEY = 1.8  # size of a key cap, in heights of the letters
+Color = tuple[int, int, int, int]  # red, green, blue, opacity
+INK, DIM, LIT, RED = (236, 239, 244, 255), (167, 176, 189, 255), (255, 200, 87, 255), (255, 77, 77, 255)
+DARK, PLATE, CAP, SHADE = (0, 0, 0, 255), (12, 14, 18, 190), (70, 78, 92, 150), (8, 10, 14, 225)
+ROWS = ("1234567890", "QWERTYUIOP", "ASDFGHJKL", "ZXCVBNM")  # the letter keys, each row a quarter key to the right
+ARROWS = {"Up": (1, 1), "Left": (0, 2), "Down": (1, 2), "Right": (2, 2)}  # (column, row) within their block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """The numbers of one moment; nan or None where there is none. Times in ms, recording in s."""
+
+    fps: float
+    world_fps: float
+    model_ms: float
+    model_p99_ms: float
+    input_ms: float
+    steps: int | None
+    action: Action
+    recording_s: float | None
+    start: str
+    seed: int
+    frame_index: int
+    num_unseen: int
+    is_paused: bool
+    hint: str
+
+
+class Hud:
+    """Meters of one world: bindings give the key caps, title (world and where it comes from) stands in full."""
+
+    def __init__(self, title: str, space: ActionSpace, bindings: Mapping[int, str], level: str) -> None:
+        if level not in LEVELS:
+            raise ValueError(f"hud must be one of {LEVELS}, got {level!r}")
+        self.title, self.space, self.level, self.is_table_shown = title, space, level, False
+        self._caps = _cap_places(bindings)
+        self._num_rows = max((row + 1 for _, row, _ in self._caps.values()), default=0)
+        self._table = _table_rows(space, bindings)
+        self._toast, self._toast_until = "", 0.0
+
+    def toast(self, text: str) -> None:
+        """Show a line for TOAST_S seconds, at every level."""
+        self._toast, self._toast_until = text, time.perf_counter() + TOAST_S
+
+    def next_level(self) -> None:
+        """off -> min -> full -> off."""
+        self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
+
+    def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings) -> None:
+        """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table."""
+        if self.is_table_shown:
+            _draw_table(surface, self._table)
+            return
+        unit = max(14, round(surface.get_height() / 34))
+        if self.level != "off":
+            self._draw_meters(surface, picture, readings, unit)
+            self._draw_caps(surface, readings.action, unit)
+        above_caps = surface.get_height() - round((1 + self._num_rows) * KEY * unit)
+        if readings.is_paused:
+            _plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
+        elif readings.hint:
+            _plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
+        if time.perf_counter() < self._toast_until:
+            _plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=(picture.centerx, above_caps - 2 * unit))
+
+    def _draw_meters(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, unit: int) -> None:
+        """One line, or one item a line where the left bar is wide enough for that."""
+        items = _items(readings)
+        if self.level == "full":
+            lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
+            _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+        elif picture.left > max(_text(text, unit, DIM).get_width() for text in items) + 2 * unit:
+            lines = [(text, DIM, unit) for text in items]
+            _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+        else:
+            line = "  \u00b7  ".join(items)
+            _plate(surface, [(line, INK, unit)], unit // 2, topleft=(unit // 2, unit // 2))
+        if readings.recording_s is not None:
+            minutes, seconds = divmod(int(readings.recording_s), 60)
+            corner = (surface.get_width() - unit // 2, unit // 2)
+            place = _plate(surface, [(f"      REC {minutes:02d}:{seconds:02d}", INK, unit)], unit // 2, topright=corner)
+            pygame.draw.aacircle(surface, RED, (place.left + unit, place.centery), unit * 0.36)
+
+    def _draw_caps(self, surface: pygame.Surface, action: Action, unit: int) -> None:
+        """Key caps where they are on the keyboard; at level min only the pressed ones, each in its own place."""
+        key = round(KEY * unit)
+        bottom = surface.get_height() - unit // 2
+        for (label, name), (column, row, width) in self._caps.items():
+            is_held = name in action.buttons
+            if is_held or self.level == "full":
+                cap = pygame.Rect(round(unit / 2 + column * key), bottom - round((row + 1) * key), 0, key - 3)
+                cap.width = round(width * key) - 3
+                _fill(surface, cap, LIT if is_held else CAP, round(key * 0.18))
+                ink = DARK if is_held else INK
+                _cap_symbol(surface, cap, label, ink, unit)
+        if any(self.space.mouse) and (self.level == "full" or any(action.mouse)):
+            self._draw_mouse(surface, action.mouse, unit)
+
+    def _draw_mouse(self, surface: pygame.Surface, mouse: tuple[float, float], unit: int) -> None:
+        """A dial: the dot is the mouse's motion in this step, the rim the most that the world takes."""
+        radius = round(1.7 * unit)
+        middle = pygame.Vector2(surface.get_width() - unit // 2 - radius, surface.get_height() - unit // 2 - radius)
+        _fill(surface, pygame.Rect(middle - (radius, radius), (2 * radius, 2 * radius)), PLATE, radius)
+        pygame.draw.aacircle(surface, DIM, middle, radius, 1)
+        share = [d / limit if limit else 0.0 for d, limit in zip(mouse, self.space.mouse, strict=True)]
+        dot = middle + pygame.Vector2(share) * (radius * 0.75)
+        pygame.draw.line(surface, LIT, middle, dot, max(2, unit // 6))
+        pygame.draw.aacircle(surface, LIT if any(mouse) else DIM, dot, unit * 0.32)
+
+
+def _number(value: float, digits: int = 0) -> str:
+    return "\u2013" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _items(readings: Readings) -> list[str]:
+    """The meters of level min; a world slower than it should be says how slow."""
+    fps = f"{_number(readings.fps, 1)} / {readings.world_fps:g} fps"
+    if readings.fps < 0.93 * readings.world_fps:
+        fps += f"  ({readings.fps / readings.world_fps:.1f}x)"
+    return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms"]
+
+
+def _more_items(readings: Readings) -> list[str]:
+    """What level full adds."""
+    steps = [] if readings.steps is None else [f"{readings.steps} sampling steps"]
+    return [
+        f"model p99 {_number(readings.model_p99_ms)} ms",
+        *steps,
+        f"unseen frames {readings.num_unseen}",
+        f"start {readings.start}, seed {readings.seed}",
+        f"frame {readings.frame_index}",
+    ]
+
+
+@lru_cache(maxsize=16)
+def _font(height: int) -> pygame.Font:
+    if not pygame.font.get_init():
+        pygame.font.init()
+    return pygame.Font(None, height)
+
+
+@lru_cache(maxsize=256)
+def _text(text: str, height: int, color: Color) -> pygame.Surface:
+    return _font(height).render(text, True, color)
+
+
+def _fill(surface: pygame.Surface, place: pygame.Rect, color: Color, radius: int) -> None:
+    """A rounded box that lets the picture shine through."""
+    box = pygame.Surface(place.size, pygame.SRCALPHA)
+    pygame.draw.rect(box, color, box.get_rect(), border_radius=radius)
+    surface.blit(box, place)
+
+
+Line = tuple[str, Color, int]  # text, colour, height in pixels
+
+
+def _plate(
+    surface: pygame.Surface, lines: Iterable[Line], pad: int, align: str = "center", **anchor: tuple[int, int]
+) -> pygame.Rect:
+    """Lines on a dark plate; anchor is one keyword of Rect (topleft, center ...), kept inside the surface."""
+    texts = [_text(text, height, color) for text, color, height in lines if text]
+    gap = texts[-1].get_height() // 3
+    width, height = max(t.get_width() for t in texts), sum(t.get_height() + gap for t in texts) - gap
+    place = pygame.Rect(0, 0, width + 2 * pad, height + 2 * pad)
+    for name, point in anchor.items():
+        setattr(place, name, point)
+    place.clamp_ip(surface.get_rect())
+    _fill(surface, place, PLATE, pad)
+    top = place.top + pad
+    for text in texts:
+        left = place.left + pad if align == "left" else place.centerx - text.get_width() // 2
+        surface.blit(text, (left, top))
+        top += text.get_height() + gap
+    return place
+
+
+Cap = tuple[str, str]  # label, button
+
+
+def _cap_places(bindings: Mapping[int, str]) -> dict[Cap, tuple[float, float, float]]:
+    """(column, row from the bottom, width) of each button's first key, in key sizes: letters as on the keyboard,
+    the others to their right.
+    """
+    letters, arrows, others = {}, {}, []
+    first = {name: code for code, name in reversed(list(bindings.items()))}
+    for name, code in first.items():
+        label = code_label(code)
+        row = next((i for i, keys in enumerate(ROWS) if label in keys), None)
+        if row is not None:
+            letters[label, name] = (ROWS[row].index(label) + row / 4, row)
+        elif label in ARROWS:
+            arrows[label, name] = ARROWS[label]
+        else:
+            others.append((label, name))
+    places: dict[Cap, tuple[float, float, float]] = {}
+    right = 0.0
+    for block in (letters, arrows):
+        if block:
+            left, lowest = min(c for c, _ in block.values()), max(r for _, r in block.values())
+            places |= {cap: (right + c - left, lowest - r, 1.0) for cap, (c, r) in block.items()}
+            right = max(c + w for c, _, w in places.values()) + 0.5
+    for label, name in others:
+        width = 1.0 + 0.3 * len(label)
+        places[label, name] = (right, 0.0, width)
+        right += width
+    return places
+
+
+def _cap_symbol(surface: pygame.Surface, cap: pygame.Rect, label: str, ink: Color, unit: int) -> None:
+    """The label of a key cap; an arrow for the arrow keys, which the default font does not have."""
+    angles = {"Right": 0, "Up": 90, "Left": 180, "Down": 270}
+    if label in angles:
+        corners = [pygame.Vector2(unit * 0.42, 0).rotate(-angles[label] + turn) for turn in (0, 125, -125)]
+        pygame.draw.aalines(surface, ink, True, [cap.center + corner for corner in corners])
+        pygame.draw.polygon(surface, ink, [cap.center + corner for corner in corners])
+        return
+    text = _text(label, round(unit * 0.95), ink)
+    surface.blit(text, text.get_rect(center=cap.center))
+
+
+def _table_rows(space: ActionSpace, bindings: Mapping[int, str]) -> tuple[list[tuple[str, str]], ...]:
+    """(keys, meaning) of the world's buttons, and of the window's commands."""
+    play = []
+    for name in space.buttons:
+        keys = [code_label(code) for code, bound in bindings.items() if bound == name]
+        play.append((", ".join(keys) or "(no key left)", name.replace("_", " ")))
+    if any(space.mouse):
+        play.append(("Mouse", "look (click first)"))
+    keys_of: dict[Command, list[str]] = {}
+    for code, command in COMMAND_KEYS.items():
+        keys_of.setdefault(command, []).append(code_label(code))
+    keys_of |= {Command.NEXT_START: ["Shift+F4"], Command.QUIT: ["Ctrl+Q"]}
+    window = [(", ".join(keys_of[command]), command.value) for command in Command if command in keys_of]
+    return play, window
+
+
+def _draw_table(surface: pygame.Surface, table: tuple[list[tuple[str, str]], ...]) -> None:
+    """Both columns over the darkened picture."""
+    _fill(surface, surface.get_rect(), SHADE, 0)
+    width, height = surface.get_size()
+    unit = max(10, min(height // 24, width // 40))
+    step = round(unit * 1.4)
+    top = max(unit, (height - (max(map(len, table)) + 2) * step) // 2)
+    for left, title, rows in zip((width // 20, width // 2), ("In the world", "The window"), table, strict=True):
+        surface.blit(_text(title, round(unit * 1.3), LIT), (left, top))
+        right = left + unit + max(_text(keys, unit, INK).get_width() for keys, _ in rows)
+        for i, (keys, meaning) in enumerate(rows):
+            y = top + 2 * step + i * step - step // 4
+            surface.blit(_text(keys, unit, INK), (left, y))
+            surface.blit(_text(meaning, unit, DIM), (right, y))

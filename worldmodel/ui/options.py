@@ -1,0 +1,108 @@
+"""What a player typed: checked, and answered in one line.
+
+check_options         options that do not exist, with the nearest that does
+check_choices         values that do not exist, with those that do
+safe_name             any name as the name of a folder
+load_start, crop_to   a start by number, or any picture as a frame
+attempt               any work -> an exit code, and one line about what went wrong
+
+Not here: types and values (play.py, conf/play.yaml).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from worldmodel.data.video import load_image
+from worldmodel.env import Frame
+from worldmodel.ui.hud import LEVELS
+from worldmodel.ui.runner import PACES
+from worldmodel.ui.window import FILTERS, SCALES
+
+CHOICES: dict[str, tuple[object, ...]] = {
+    "env": ("dream", "real"),
+    "pace": PACES,
+    "hud": LEVELS,
+    "scale": SCALES,
+    "filter": FILTERS,
+    "headless": ("auto", True, False),
+}
+
+
+class OptionError(ValueError):
+    """An option or value that does not exist; the message names those that do."""
+
+
+def check_options(arguments: Sequence[str], known: Sequence[str]) -> None:
+    """OptionError for an argument that is not known=value; those beginning with - or hydra are left to others."""
+    for argument in arguments:
+        key, equals, _ = argument.lstrip("+~").partition("=")
+        if argument.startswith("-") or key.startswith("hydra") or (equals and key in known):
+            continue
+        near = get_close_matches(key, known, 1)
+        hint = f"Did you mean {near[0]}=...?" if near else f"The options are {', '.join(known)}."
+        raise OptionError(f"no option {key!r}. {hint}" if equals else f"{argument!r} is not option=value. {hint}")
+
+
+def check_choices(values: Mapping[str, object]) -> None:
+    """OptionError for a value that is none of its option's CHOICES."""
+    for key, choices in CHOICES.items():
+        if values[key] not in choices:
+            listed = ", ".join(str(choice).lower() for choice in choices)
+            raise OptionError(f"{key} is one of {listed}; got {values[key]!r}")
+
+
+def safe_name(name: str) -> str:
+    """Letters, digits, - and _ of a name, others as _: nothing that leaves a folder or moves a cursor."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80] or "_"
+
+
+def load_start(start: Any, size_hw: tuple[int, int], say: Callable[[str], None]) -> Any:
+    """The number of a start as it is; a picture's path as a frame of size_hw. VideoError if it cannot be read."""
+    if isinstance(start, int):
+        return start
+    image = load_image(str(start))
+    say(f"start {start}: the middle of {image.shape[1]} x {image.shape[0]}, resized to {size_hw[1]} x {size_hw[0]}")
+    return crop_to(image, size_hw)
+
+
+def crop_to(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
+    """The middle of a picture, uint8 (H, W, 3), cut to the proportions of size_hw and resized to it."""
+    height, width = image.shape[:2]
+    factor = min(height / size_hw[0], width / size_hw[1])
+    h, w = max(1, round(size_hw[0] * factor)), max(1, round(size_hw[1] * factor))
+    top, left = (height - h) // 2, (width - w) // 2
+    middle = image[top : top + h, left : left + w].astype(np.float64)
+    return np.rint(_resize(_resize(middle, size_hw[0], axis=0), size_hw[1], axis=1)).astype(np.uint8)
+
+
+def _resize(image: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """Each new pixel is the mean of the old ones under it, or the nearest where the picture grows."""
+    edges = np.arange(length) * image.shape[axis] // length
+    counts = np.maximum(1, np.diff(edges, append=image.shape[axis]))
+    return np.add.reduceat(image, edges, axis) / np.expand_dims(counts, [i for i in range(image.ndim) if i != axis])
+
+
+def attempt(work: Callable[[], object], user_errors: tuple[type[Exception], ...]) -> int:
+    """Do the work; 0, 2 for user_errors (the player can put them right), 1 for any other, 130 for Ctrl+C.
+
+    An error becomes one line on stderr; with WORLDMODEL_TRACEBACK set it is raised on.
+    """
+    try:
+        work()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the last door of a program
+        if os.environ.get("WORLDMODEL_TRACEBACK"):
+            raise
+        line, is_theirs = " ".join(str(error).split()), isinstance(error, user_errors)
+        more = "" if is_theirs else f" ({type(error).__name__}; WORLDMODEL_TRACEBACK=1 shows where)"
+        sys.stderr.write(f"{os.path.basename(sys.argv[0])}: {line}{more}\n")
+        return 2 if is_theirs else 1

@@ -1,0 +1,199 @@
+"""A session: one world, one window, one player.
+
+Session   the window's thread: events, drawing and the commands; the world runs in a Runner beside it
+
+The window never waits for the model: it draws the newest frame when there is one and refreshes the meters when there
+is none. Not here: the pace of the world (runner.py), what the keys are (keymap.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from worldmodel.data.video import contact_sheet, save_image
+from worldmodel.env import Env
+from worldmodel.ui.hud import Hud, Readings
+from worldmodel.ui.keymap import Command, Latch, default_bindings
+from worldmodel.ui.runner import Runner, Script, Shown
+from worldmodel.ui.stats import DONE, FLIP, INPUT, START, Stats
+from worldmodel.ui.window import Window
+
+POLL_S = 0.004  # between two looks at the events: a step lasts 57 ms, so nobody can tell
+REFRESH_S = 0.05  # redraw at least this often, for the meters
+METERS_S = 0.25  # between two readings of the averages, so that they can be read
+METER_FRAMES = 64  # averaged over
+HINT_S = 8.0  # how long a new player is told about the keys
+SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
+SCREENSHOT_HEIGHT = 720
+
+
+class Session:
+    """Play an Env in a Window.
+
+    title       what the meters call the world; hud: "off", "min" or "full"
+    pace        "realtime", "uncapped" or "turn" (see Runner)
+    start, seed what the Env is reset with; num_starts: how many starts Shift+F4 goes through
+    keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
+    degrees_per_pixel   mouse sensitivity
+    out         folder of screenshots; say: gets each message to the player, one line
+
+    Neither the Env nor the window is closed here. ValueError for a pace, a hud level or keys that do not exist.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        window: Window,
+        *,
+        title: str = "",
+        hud: str = "min",
+        pace: str = "realtime",
+        start: Any = 0,
+        seed: int = 0,
+        num_starts: int = 1,
+        keys: Mapping[str, Iterable[str]] | None = None,
+        degrees_per_pixel: float = 0.15,
+        out: Path = Path("out"),
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.window, self.out, self.say = window, out, say
+        self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), degrees_per_pixel)
+        self.hud = Hud(title, env.actions, self.latch.bindings, hud)
+        self.runner = Runner(env, self.latch, pace, start, seed, num_starts)
+        self._shown: Shown | None = None
+        self._is_quitting = False
+        self._begun_at = self._drawn_at = self._averaged_at = 0.0
+        self._averages: dict[str, float] = {}
+
+    def run(self, max_frames: int | None = None, script: Script | None = None) -> Stats:
+        """Play until the player quits, or for max_frames steps; gives the times of all frames.
+
+        script  callable(step) -> Action, instead of the keyboard (tests, benchmarks).
+        An error of the Env is raised here, after the mouse is free and a running recording is finished.
+        """
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._begun_at = time.perf_counter()
+        with ThreadPoolExecutor(1, thread_name_prefix="model") as executor:
+            model = executor.submit(self.runner.run, max_frames, script)
+            try:
+                while not self._is_quitting:
+                    is_last = model.done()  # asked before the mailbox, so that the last frame is shown too
+                    self._turn(listens=script is None)
+                    if is_last:
+                        break
+            finally:
+                self.runner.stop()
+                self.window.release()
+                sys.setswitchinterval(interval)
+        self._tell()
+        model.result()
+        return self.runner.stats
+
+    def _turn(self, *, listens: bool) -> None:
+        """Once around: wait a moment for a frame, handle events, draw if something changed.
+
+        listens  False: a script plays, and losing the focus or a click do not stop it.
+        """
+        newest = self.runner.newest(POLL_S)
+        if newest and not self._shown:
+            self.say(f"first frame: {time.perf_counter() - self._begun_at:.2f} s")
+        self._shown = newest or self._shown
+        for command in self.window.pump(self.latch):
+            if listens or command not in (Command.HOLD, Command.RESUME):
+                self._obey(command)
+        self._tell()
+        if self._shown and (newest or time.perf_counter() - self._drawn_at > REFRESH_S):
+            picture = self.window.draw(self._shown.frame)
+            self.hud.draw(self.window.surface, picture, self._read(self._shown))
+            self.window.flip()
+            self._drawn_at = time.perf_counter()
+            self.runner.stats.num_flips += 1
+            if newest and newest.number is not None:
+                self.runner.stats.shown(newest.number, self._drawn_at)
+
+    def _obey(self, command: Command) -> None:
+        """Do what concerns the window; pass the rest on to the model's thread."""
+        match command:
+            case Command.QUIT:
+                self._is_quitting = True
+            case Command.HELP:
+                self.hud.is_table_shown = not self.hud.is_table_shown
+            case Command.HUD:
+                self.hud.next_level()
+            case Command.FULLSCREEN:
+                self.window.toggle_fullscreen()
+            case Command.SCREENSHOT:
+                self._save_screenshot()
+            case Command.ESCAPE:
+                self.window.release()
+                if self.runner.is_paused:
+                    self.hud.is_table_shown = not self.hud.is_table_shown
+                self.runner.send(Command.HOLD)
+            case Command.RESUME | Command.PAUSE:
+                self.hud.is_table_shown = False
+                self.runner.send(command)
+            case _:
+                self.runner.send(command)
+
+    def _save_screenshot(self) -> None:
+        """The frame without the meters, enlarged by a whole factor, into out/."""
+        if not self._shown:
+            return
+        frame = self._shown.frame
+        path = self.out / f"{datetime.now():%Y%m%d-%H%M%S-%f}.png"
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            save_image(path, contact_sheet([frame], columns=1, scale=max(1, SCREENSHOT_HEIGHT // frame.shape[0])))
+            self.hud.toast(f"saved {path}")
+        except OSError as error:
+            self.hud.toast(f"no picture saved: {error}")
+
+    def _tell(self) -> None:
+        """Show and say what the model's thread has to tell."""
+        while not self.runner.messages.empty():
+            line = self.runner.messages.get()
+            self.hud.toast(line)
+            self.say(line)
+
+    def _read(self, shown: Shown) -> Readings:
+        """The meters of now; the averages change METERS_S apart."""
+        runner, stats, now = self.runner, self.runner.stats, time.perf_counter()
+        if now - self._averaged_at > METERS_S:
+            self._averaged_at = now
+            self._averages = {
+                "fps": stats.fps(METER_FRAMES),
+                "model_ms": stats.ms(START, DONE, 50, METER_FRAMES),
+                "model_p99_ms": stats.ms(START, DONE, 99, METER_FRAMES),
+                "input_ms": stats.ms(INPUT, FLIP, 50, METER_FRAMES),
+            }
+        since = runner.recording_since
+        return Readings(
+            **self._averages,
+            world_fps=runner.env.fps,
+            steps=runner.steps,
+            action=shown.action,
+            recording_s=None if since is None else now - since,
+            start=str(runner.start) if isinstance(runner.start, int) else "given",
+            seed=runner.seed,
+            frame_index=runner.frame_index,
+            num_unseen=stats.num_frames - stats.num_shown,
+            is_paused=runner.is_paused,
+            hint=self._hint(now),
+        )
+
+    def _hint(self, now: float) -> str:
+        """What a player may want to press now."""
+        if self.runner.is_over:
+            return "the end  \u00b7  F4 again"
+        if self.runner.is_paused:
+            return "P go on  \u00b7  . one step  \u00b7  F1 keys"
+        if self.window.is_captured or now - self._begun_at > HINT_S:
+            return ""
+        return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"
