@@ -161,7 +161,9 @@ class Engine:
     @torch.inference_mode()
     def rewind(self, frames: int) -> Frame:
         """Go back that many frames, or as far as is remembered; what follows is as if they had never been."""
-        oldest = self._index - len(self._moments) + (len(self._moments) == REMEMBERED)
+        oldest = self._index - len(self._moments)
+        if self._first_time + oldest > self._begun["length"]:  # a moment's window must be remembered as well
+            oldest += self._cache.slots
         goal = max(self._index - frames, oldest)
         kept = list(self._moments)[: len(self._moments) - (self._index - goal)]
         if kept:
