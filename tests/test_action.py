@@ -92,14 +92,12 @@ def test_json_that_is_no_space_is_refused(wrong):
         ActionSpace.from_json(wrong)
 
 
-@pytest.mark.xfail(strict=True, reason="min(mouse) < 0 is False for NaN: json's NaN passes the door of a bundle")
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_range_that_is_no_number_is_refused(wrong):
     with pytest.raises(ActionError):
         ActionSpace.from_json({"buttons": ["use"], "mouse": [wrong, 1.0]})
 
 
-@pytest.mark.xfail(strict=True, reason="np.clip keeps NaN: one such line of actions.jsonl makes a dream NaN for good")
 def test_a_motion_that_is_no_number_reaches_no_vector():
     with suppress(ActionError):  # refusing it is right as well
         assert np.isfinite(SPACE.to_vector(Action((), (float("nan"), 0.0)))).all()

@@ -67,6 +67,7 @@ def test_a_symbolic_link_is_refused(folder, tmp_path):
         read_bundle(folder)
 
 
+BLIND = {"window": 1, "sink": 0, "near": [5]}
 CHANGES = {
     "another format": lambda w: w | {"format": 2},
     "an unknown key": lambda w: w | {"exec": "rm"},
@@ -74,7 +75,9 @@ CHANGES = {
     "a wrong type": lambda w: w | {"steps": "two"},
     "a huge size": lambda w: w | {"model": w["model"] | {"width": 10**9}},
     "a negative size": lambda w: w | {"size_hw": [-16, 24]},
-    "a window that fits no sight": lambda w: w | {"model": w["model"] | {"sight": {"window": 1, "sink": 0, "near": [5]}}},
+    "a window that fits no sight": lambda w: (
+        w | {"model": w["model"] | {"sight": {"window": 1, "sink": 0, "near": [5]}}}
+    ),
     "levels that do not begin with noise": lambda w: w | {"sigmas": {"1": [0.5]}, "steps": 1},
     "sizes that do not fit the weights": lambda w: w | {"model": w["model"] | {"layers": 3}},
     "buttons that are no names": lambda w: w | {"actions": {"buttons": [1], "mouse": [0, 0]}},

@@ -94,7 +94,6 @@ def test_a_clip_splits_into_the_past_and_what_follows():
     assert not context.sigma.any()
 
 
-@pytest.mark.xfail(strict=True, reason="forcing_mask is remembered with the inference tensors it was made of")
 def test_a_look_in_inference_mode_does_not_spoil_training():
     """The mask is made once and shared: made under torch.inference_mode it can never be trained through."""
     model, (latents, actions) = network(window=5), clip()

@@ -8,6 +8,7 @@ Not here: which key presses which button (ui/keymap.py), what a button does (gam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,8 +57,8 @@ class ActionSpace:
         object.__setattr__(self, "mouse", (float(self.mouse[0]), float(self.mouse[1])))
         if len(set(self.buttons)) != len(self.buttons):
             raise ActionError(f"action space names a button twice: {list(self.buttons)}")
-        if min(self.mouse) < 0:
-            raise ActionError(f"mouse ranges must be >= 0 degrees, got {self.mouse}")
+        if not all(0 <= r < math.inf for r in self.mouse):
+            raise ActionError(f"mouse ranges must be finite and >= 0 degrees, got {self.mouse}")
 
     @property
     def size(self) -> int:
@@ -73,6 +74,8 @@ class ActionSpace:
     def to_vector(self, action: Action) -> np.ndarray:
         """Action -> float32 (A,): buttons as 0 or 1, then mouse / range clipped to [-1, 1]."""
         self.check(action)
+        if not all(map(math.isfinite, action.mouse)):
+            raise ActionError(f"mouse motion must be finite, got {action.mouse}")
         held = [float(name in action.buttons) for name in self.buttons]
         axes = [float(np.clip(d / r, -1.0, 1.0)) for d, r in zip(action.mouse, self.mouse, strict=True) if r > 0]
         return np.asarray(held + axes, dtype=np.float32)
@@ -96,7 +99,7 @@ class ActionSpace:
         buttons, mouse = data.get("buttons"), data.get("mouse")
         if not isinstance(buttons, list) or not all(isinstance(b, str) for b in buttons):
             raise ActionError(f"action space: 'buttons' must be a list of names, got {buttons!r}")
-        if not isinstance(mouse, list) or len(mouse) != 2 or not all(isinstance(m, int | float) for m in mouse):
+        if not isinstance(mouse, list) or len(mouse) != 2 or not all(type(m) in (int, float) for m in mouse):
             raise ActionError(f"action space: 'mouse' must be two numbers, got {mouse!r}")
         return ActionSpace(tuple(buttons), (mouse[0], mouse[1]))
 

@@ -39,4 +39,5 @@ def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, mo
 
 @lru_cache(maxsize=16)
 def _mask(frames: int, window: int, sink: int, near: tuple[int, ...], device: torch.device) -> Mask:
-    return bidirectional(frames, Sight(window=window, sink=sink, near=list(near))).to(device)
+    with torch.inference_mode(False):  # kept for later passes, which may need gradients
+        return bidirectional(frames, Sight(window=window, sink=sink, near=list(near))).to(device)

@@ -12,6 +12,7 @@ Not here: which sigmas (noise.py), pixels (tokenizer), time (ui/session.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -106,8 +107,8 @@ def rollout(
     frames = []
     for t in range(actions.shape[1]):
         action = actions[:, t : t + 1]
-        seen = (lambda step, xt, t=t: record(t, step, xt)) if record else None
-        x0 = denoise_block(model, cache, action, sigmas, lambda step, t=t: noise(t, step), sampler, seen)
+        seen = partial(record, t) if record else None
+        x0 = denoise_block(model, cache, action, sigmas, partial(noise, t), sampler, seen)
         commit_block(model, cache, x0, action)
         frames.append(x0)
     return torch.cat(frames, 1)

@@ -71,7 +71,8 @@ def forcing_mask(frames: int, draws: int, sight: tuple[int, int, tuple[int, ...]
     """The teacher-forcing mask of clean frames 0..T-1 and noisy frames 1..T."""
     window, sink, near = sight
     seen = Sight(window=window, sink=sink, near=list(near))
-    return teacher_forcing(range(frames), range(1, frames + 1), seen, draws=draws).to(device)
+    with torch.inference_mode(False):  # kept for later passes, which may need gradients
+        return teacher_forcing(range(frames), range(1, frames + 1), seen, draws=draws).to(device)
 
 
 def _key(sight: Sight) -> tuple[int, int, tuple[int, ...]]:

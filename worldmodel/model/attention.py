@@ -13,7 +13,6 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,23 +27,40 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 
     Raises RuntimeError if WM_ATTENTION asks for an implementation that cannot do it.
     """
-    if torch.compiler.is_compiling():
-        return _plain(q, k, v, bias) if q.device.type == "cpu" else _sdpa(q, k, v, bias)
-    return _implementation(choose(q, biased=bias is not None))(q, k, v, bias)
+    name = choose(q, biased=bias is not None)
+    if not torch.compiler.is_compiling():
+        _say_once(name)
+    if name == "flash":
+        return _flash_attend(q, k, v, bias)
+    return _plain(q, k, v, bias) if name == "plain" else _sdpa(q, k, v, bias)
 
 
 def choose(q: Tensor, *, biased: bool) -> str:
     """Name of the implementation for these inputs."""
+    wish = _wish()
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    flash_fits = _has_flash() and q.is_cuda and half and not biased and q.shape[-1] <= 256 and q.ndim == 4
+    if wish == "flash" and not flash_fits:
+        raise RuntimeError("WM_ATTENTION=flash needs flash-attn, CUDA, half precision and no mask; use auto")
+    if wish != "auto":
+        return wish
+    if flash_fits:
+        return "flash"
+    learns = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return "plain" if not q.is_cuda and learns else "sdpa"
+
+
+@torch.compiler.assume_constant_result
+def _wish() -> str:
     wish = os.environ.get("WM_ATTENTION", "auto")
     if wish not in NAMES:
         raise RuntimeError(f"WM_ATTENTION={wish} is unknown; it is one of {', '.join(NAMES)}")
-    half = q.dtype in (torch.float16, torch.bfloat16)
-    flash_fits = _flash() is not None and q.is_cuda and half and not biased and q.shape[-1] <= 256 and q.ndim == 4
-    if wish == "flash" and not flash_fits:
-        raise RuntimeError("WM_ATTENTION=flash needs flash-attn, CUDA, half precision and no mask; use auto")
-    if wish == "auto":
-        wish = "flash" if flash_fits else "plain" if not q.is_cuda and torch.is_grad_enabled() else "sdpa"
     return wish
+
+
+@torch.compiler.assume_constant_result
+def _has_flash() -> bool:
+    return _flash() is not None
 
 
 @functools.cache
@@ -58,9 +74,8 @@ def _flash() -> Callable[..., Tensor] | None:
 
 
 @functools.cache
-def _implementation(name: str) -> Callable[..., Any]:
+def _say_once(name: str) -> None:
     log.info("attention: %s%s", name, "" if _flash() else " (flash-attn is not installed)")
-    return {"flash": _flash_attend, "sdpa": _sdpa, "plain": _plain}[name]
 
 
 def _flash_attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

@@ -57,7 +57,7 @@ class KVCache:
             age_rows(age.clamp_min(0), self.sight).to(device),
             torch.where(allowed, 0.0, NEVER).to(device),
             self._near_slots,
-            torch.where(exists, 0.0, NEVER).to(device),
+            None if bool(exists.all()) else torch.where(exists, 0.0, NEVER).to(device),
         )
 
     def slot(self, time: int) -> int:

@@ -87,7 +87,9 @@ class Block(nn.Module):
         keys = memory.near(k[..., :s, :]) + self.nearness[view.near_slots][:, None].to(k.dtype)  # (B, T, n, N, s, d)
         values = memory.near(v[..., :s, :])
         keys, values = (u.flatten(2, 3).transpose(2, 3).flatten(0, 1) for u in (keys, values))  # (B T, s, n N, d)
-        bias = view.near_bias.repeat_interleave(n, 1)[None].expand(b, -1, -1).reshape(b * t, 1, 1, -1)
+        bias = view.near_bias
+        if bias is not None:
+            bias = bias.repeat_interleave(n, 1)[None].expand(b, -1, -1).reshape(b * t, 1, 1, -1)
         seen = attend(q.flatten(0, 1).transpose(1, 2), keys, values, bias)
         return seen.transpose(1, 2).reshape(b, t, n, -1)
 

@@ -55,13 +55,14 @@ class View(NamedTuple):
     """Q query frames over K key frames.
 
     ages (Q, K): row of the age table; bias (Q, K): 0 or NEVER;
-    near_slots (n,): rows of the near table; near_bias (Q, n): 0 or NEVER, for the n frames that `near` gives.
+    near_slots (n,): rows of the near table; near_bias (Q, n): 0 or NEVER, for the n frames that `near` gives, or
+    None where all of them are there: then attention needs no mask.
     """
 
     ages: Tensor
     bias: Tensor
     near_slots: Tensor
-    near_bias: Tensor
+    near_bias: Tensor | None
 
 
 class Memory(Protocol):
@@ -112,7 +113,7 @@ class Mask:
             age_rows(age, sight),
             torch.where(allowed, 0.0, NEVER),
             torch.arange(len(offsets)),
-            torch.where(index >= 0, 0.0, NEVER),
+            None if bool((index >= 0).all()) else torch.where(index >= 0, 0.0, NEVER),
         )
         self._runs = [_runs(column.tolist()) for column in index.T]
 
@@ -123,7 +124,9 @@ class Mask:
 
     def to(self, device: torch.device) -> Mask:
         """Move the view's tensors; returns itself."""
-        self._view = View(*(part.to(device) for part in self._view))
+        ages, bias, slots, near = self._view
+        near = None if near is None else near.to(device)
+        self._view = View(ages.to(device), bias.to(device), slots.to(device), near)
         return self
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -93,8 +93,8 @@ class Tokenizer(nn.Module):
             nn.PixelShuffle(p // 4),
         )
         for last in (self.encoder[-1], self.decoder[-2]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.register_buffer("pixel_mean", torch.zeros(3, p, p))
         self.register_buffer("mean", torch.zeros(c, 1, 1))
         self.register_buffer("scale", torch.ones(c, 1, 1))
