@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.load import load_model
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -41,7 +41,7 @@ class Config:
     run: RunConfig
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="bidirectional")
+@stage("bidirectional")
 def main(raw: DictConfig) -> None:
     """Train; previews are losses on held-out clips, with their own actions and with another clip's."""
     cfg = typed(Config, raw)

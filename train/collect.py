@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import hydra
 import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from train.cli import stage
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
 from worldmodel.data.episode import EpisodeError, Meta, list_episodes, load_episode, write_index
@@ -103,7 +103,7 @@ def report(out: Path, space: ActionSpace) -> str:
     return "\n".join(lines)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="collect")
+@stage("collect")
 def main(raw: DictConfig) -> None:
     """Play what is missing, then index and describe the dataset."""
     cfg = typed(Config, raw)

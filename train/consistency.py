@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.load import load_model, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
@@ -56,7 +56,7 @@ class Config:
     run: RunConfig
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="consistency")
+@stage("consistency")
 def main(raw: DictConfig) -> None:
     """Distil; the slow copy is both the target and what is kept."""
     cfg = typed(Config, raw)

@@ -13,10 +13,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.consistency import StudentPreviewConfig
 from train.load import load_model, load_tokenizer, model_config
 from train.preview import Preview
@@ -92,7 +92,7 @@ class Pool:
             self.entries.append((Rollout(*(entry[name] for name in Rollout._fields)), entry["x"]))
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="dmd")
+@stage("dmd")
 def main(raw: DictConfig) -> None:
     """Alternate: one rollout, one update of the student, several of the fake score."""
     cfg = typed(Config, raw)

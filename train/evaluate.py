@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.collect import GameConfig
 from train.load import load_model, load_tokenizer
 from worldmodel import ActionSpace, load
@@ -92,7 +92,7 @@ def reality(cfg: Config) -> Reference:
     return Reference.load(path)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
+@stage("evaluate")
 def main(raw: DictConfig) -> None:
     """Play or read the real game, dream it, compare."""
     cfg = typed(Config, raw)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.load import load_model, load_tokenizer
 from worldmodel.bundle import seal, write_bundle
 from worldmodel.config import typed
@@ -98,7 +98,7 @@ def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="export")
+@stage("export")
 def main(raw: DictConfig) -> None:
     """Write the bundle beside its place, read it back, and only then put it there."""
     cfg = typed(Config, raw)

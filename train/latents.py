@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 import numpy as np
 import torch
 from omegaconf import DictConfig
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from train.cli import stage
 from train.load import load_tokenizer
 from worldmodel.config import typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json, write_json
@@ -43,7 +43,7 @@ def encode(tokenizer: Tokenizer, episode: Episode, device: torch.device) -> tupl
     return latents.numpy().astype(np.float16), actions
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="latents")
+@stage("latents")
 def main(raw: DictConfig) -> None:
     """Encode every episode; shards of a split follow each other in the order of the episodes' names."""
     cfg = typed(Config, raw)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from train.load import load_model, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
@@ -58,7 +58,7 @@ class Config:
     run: RunConfig
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="teacher")
+@stage("teacher")
 def main(raw: DictConfig) -> None:
     """Train; previews dream held-out clips on with the averaged weights."""
     cfg = typed(Config, raw)

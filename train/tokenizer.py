@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from train.cli import stage
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import FramePool
 from worldmodel.data.video import contact_sheet, save_image
@@ -43,7 +43,7 @@ class Config:
     run: RunConfig
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="tokenizer")
+@stage("tokenizer")
 def main(raw: DictConfig) -> None:
     """Train, with reconstructions of held-out frames to look at on the way."""
     cfg = typed(Config, raw)

@@ -10,10 +10,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from train.cli import stage
 from worldmodel.config import ConfigError, typed
+from worldmodel.games import GameConfig
+from worldmodel.model.dit import ModelConfig
 
 STAGES = ("collect", "tokenizer", "latents", "bidirectional", "teacher", "consistency", "dmd", "export")
 WITH_MODEL = ("bidirectional", "teacher")
@@ -23,8 +26,8 @@ WITH_MODEL = ("bidirectional", "teacher")
 class Config:
     """See conf/world.yaml."""
 
-    game: str
-    model: str
+    game: GameConfig
+    model: ModelConfig
     budget: float
     shares: dict[str, float]
     overrides: dict[str, list[str]]
@@ -37,25 +40,26 @@ class Config:
             raise ConfigError(f"world: budget must be > 0 and shares >= 0, got {self.budget} and {self.shares}")
 
 
-def commands(cfg: Config) -> list[list[str]]:
-    """One command line a stage, in order."""
+def commands(cfg: Config, game: str, model: str) -> list[list[str]]:
+    """One command line a stage, in order; game and model by the names of their files in conf/."""
     lines = []
-    for stage in STAGES:
-        share = cfg.shares.get(stage)
+    for name in STAGES:
+        share = cfg.shares.get(name)
         if share == 0:
             continue
-        line = [sys.executable, "-m", f"train.{stage}", f"game={cfg.game}"]
-        line += [f"model={cfg.model}"] if stage in WITH_MODEL else []
+        line = [sys.executable, "-m", f"train.{name}", f"game={game}"]
+        line += [f"model={model}"] if name in WITH_MODEL else []
         line += [f"loop.budget_minutes={cfg.budget * share:.2f}"] if share is not None else []
-        lines.append(line + cfg.overrides.get(stage, []))
+        lines.append(line + cfg.overrides.get(name, []))
     return lines
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="world")
+@stage("world")
 def main(raw: DictConfig) -> None:
     """Run the stages one after another; stop at the first that fails, with its exit code."""
     cfg = typed(Config, raw)
-    for i, line in enumerate(lines := commands(cfg)):
+    choices = HydraConfig.get().runtime.choices
+    for i, line in enumerate(lines := commands(cfg, str(choices["game"]), str(choices["model"]))):
         print(f"[{i + 1}/{len(lines)}] {' '.join(line[1:])}", flush=True)
         code = subprocess.run(line, check=False).returncode
         if code:

@@ -1,0 +1,72 @@
+"""Batches are functions of (seed, step), clips never cross an episode, and held-out frames stay out."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips
+from worldmodel.data.episode import Meta, write_json
+from worldmodel.data.recorder import EpisodeWriter
+
+LENGTHS = (5, 9, 3, 7)  # frames of the episodes
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Latents whose value is 100 x episode + frame; actions likewise."""
+    values = np.concatenate([100 * e + np.arange(n) for e, n in enumerate(LENGTHS)]).astype(np.float32)
+    tensors = {
+        "latents": np.broadcast_to(values[:, None, None, None], (len(values), 3, 1, 2)).astype(np.float16).copy(),
+        "actions": np.stack([values, values], 1),
+        "lengths": np.asarray(LENGTHS),
+    }
+    save_file(tensors, tmp_path / "train-000.safetensors")
+    write_json(tmp_path / "latents.json", {"shards": {"train": ["train-000.safetensors"], "heldout": []}})
+    return tmp_path
+
+
+def test_a_clip_is_consecutive_frames_of_one_episode(cache):
+    clips = LatentClips(cache, ClipConfig(frames=4), split="train", seed=1)
+    latents, actions = clips.batch(3, 50)
+    assert latents.shape == (50, 4, 3, 1, 2)
+    assert (np.diff(latents[:, :, 0, 0, 0], axis=1) == 1).all()
+    assert np.array_equal(latents[:, :, 0, 0, 0], actions[:, :, 0])
+
+
+def test_every_possible_start_is_used_and_no_other(cache):
+    clips = LatentClips(cache, ClipConfig(frames=4), split="train", seed=1)
+    assert len(clips.starts) == sum(max(0, n - 3) for n in LENGTHS)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(cache):
+    def batch(seed, step):
+        return LatentClips(cache, ClipConfig(frames=2), split="train", seed=seed).batch(step, 6).latents
+
+    assert np.array_equal(batch(1, 5), batch(1, 5))
+    assert not np.array_equal(batch(1, 5), batch(1, 6))
+    assert not np.array_equal(batch(1, 5), batch(2, 5))
+
+
+def test_what_is_missing_is_said_with_the_command_that_makes_it(cache, tmp_path):
+    with pytest.raises(DatasetError, match=r"train\.latents"):
+        LatentClips(tmp_path / "nowhere", ClipConfig(frames=2), split="train", seed=0)
+    with pytest.raises(DatasetError, match="no heldout frames"):
+        LatentClips(cache, ClipConfig(frames=2), split="heldout", seed=0)
+    with pytest.raises(DatasetError, match="has 10 frames"):
+        LatentClips(cache, ClipConfig(frames=10), split="train", seed=0)
+    with pytest.raises(ValueError, match="collect"):
+        FramePool(tmp_path / "nowhere", split="train", stride=1, seed=0)
+
+
+def test_a_pool_holds_the_frames_of_its_split_alone(tmp_path):
+    for name, split, grey in (("a", "train", 60), ("b", "heldout", 200)):
+        meta = Meta(source="real", game="g", fps=10, size_hw=(16, 32), action_space=ActionSpace(("go",)), split=split)
+        writer = EpisodeWriter(tmp_path / "episodes" / name, meta)
+        writer.first(np.full((16, 32, 3), grey, np.uint8))
+        for _ in range(6):
+            writer.add(Action({"go"}), np.full((16, 32, 3), grey, np.uint8))
+        writer.close()
+    pool = FramePool(tmp_path, split="train", stride=2, seed=0)
+    assert pool.frames.shape == (4, 16, 32, 3)
+    assert abs(pool.batch(0, 9).mean() - 60) < 3

@@ -1,0 +1,63 @@
+"""The whole road at toy size, each stage by its own command: the real game in, dreamed frames out."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import worldmodel
+from worldmodel import Action
+
+pytest.importorskip("vizdoom")
+pytestmark = [pytest.mark.game, pytest.mark.slow]
+
+SHORT = ["run.compile=false", "run.threads=1", "loop.preview_every=2"]
+
+
+def road(folder):
+    """train.world for a toy: every stage for a few steps, everything below `folder`."""
+    data, runs, latents = folder / "data", folder / "runs", folder / "data/latents"
+    tokenizer = f"tokenizer={runs}/tokenizer"
+    dream = [f"latents={latents}", tokenizer, "preview.clips=2", "preview.given=3", "preview.frames=4", *SHORT]
+
+    def lasting(stage, steps, batch):
+        return [f"run.dir={runs}/{stage}", f"loop.steps={steps}", f"loop.batch={batch}"]
+
+    overrides = {
+        "collect": [f"out={data}", "episodes=3", "heldout=1", "steps=24", "workers=1"],
+        "tokenizer": [
+            f"data={data}", "frame_stride=1", "tokenizer.widths=[8,8,8]", "tokenizer.channels=6",
+            *lasting("tokenizer", 4, 4), *SHORT,
+        ],
+        "latents": [f"data={data}", tokenizer, f"out={latents}"],
+        "bidirectional": [f"latents={latents}", "clips.frames=8", *lasting("bidirectional", 2, 2), *SHORT],
+        "teacher": [
+            f"init={runs}/bidirectional", "clips.frames=8", *dream, "preview.steps=2", *lasting("teacher", 4, 2),
+        ],
+        "consistency": [f"teacher={runs}/teacher", "clips.frames=8", *dream, *lasting("consistency", 2, 2)],
+        "dmd": [
+            f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
+            "dmd.given=2", "dmd.frames=3", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
+        ],
+        "export": [f"student={runs}/dmd", tokenizer, f"data={data}", f"out={folder}/toy", "starts=2", "context=6"],
+    }  # fmt: skip
+    text = ",".join(f"{stage}:[{','.join(map(repr, lines))}]" for stage, lines in overrides.items())
+    shares = "{bidirectional: 0.1, tokenizer: 0.2, teacher: 0.4, consistency: 0.2, dmd: 0.1}"
+    command = ["-m", "train.world", "model=debug", "budget=60", f"shares={shares}", f"overrides={{{text}}}"]
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, timeout=280)
+
+
+def test_from_the_game_to_dreamed_frames(tmp_path):
+    done = road(tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for stage in ("tokenizer", "bidirectional", "teacher", "consistency", "dmd"):
+        assert f"[{stage}] finished" in done.stderr
+    world = worldmodel.load(tmp_path / "toy")
+    assert (world.size_hw, len(world.starts), world.actions.size) == ((96, 128), 2, 9)
+    engine = worldmodel.Engine(world, device="cpu", seed=3)
+    frames = [engine.reset(start=1)] + [engine.step(Action({"forward"}, (5.0, 0.0))) for _ in range(8)]
+    assert all(f.shape == (96, 128, 3) and f.dtype == np.uint8 and f.std() > 1 for f in frames)
+    again = road(tmp_path)  # finished stages answer at once
+    assert again.returncode == 0
+    assert again.stderr.count("already finished") == 5
