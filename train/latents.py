@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from train.cli import stage
 from train.load import load_tokenizer
 from worldmodel.config import typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json, write_json
+from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.games import GameConfig
 from worldmodel.tokenizer.autoencoder import Tokenizer
+from worldmodel.tokenizer.loss import psnr
 
 
 @dataclass(kw_only=True)
@@ -38,9 +40,24 @@ def encode(tokenizer: Tokenizer, episode: Episode, device: torch.device) -> tupl
     """Latents float16 (T + 1, C, h, w), and the actions (T + 1, A) that led to them; the first is zero."""
     frames = torch.from_numpy(episode.frames()).split(128)
     with torch.autocast(device.type, torch.bfloat16):
-        latents = torch.cat([tokenizer.encode(part.to(device)).cpu() for part in frames])
+        latents = torch.cat([tokenizer.encode(part.to(device)).cpu() for part in frames]).contiguous()
     actions = np.concatenate([np.zeros((1, episode.meta.action_space.size), np.float32), episode.action_vectors()])
     return latents.numpy().astype(np.float16), actions
+
+
+def look(tokenizer: Tokenizer, out: Path, shards: dict[str, list[str]], episode: Episode, device: torch.device) -> None:
+    """Decode the first cached episode beside its frames into preview.png; RuntimeError if they are not alike.
+
+    A shard once held its numbers in another order than its shape said, and a teacher learnt them for an hour.
+    """
+    cached = load_file(out / shards["train"][0])["latents"][: episode.num_steps + 1]
+    picks = np.linspace(0, episode.num_steps, 8).astype(int)
+    decoded = tokenizer.decode(torch.from_numpy(cached[picks].astype(np.float32)).to(device)).cpu()
+    real = torch.from_numpy(episode.frames()[picks])
+    fresh = tokenizer.decode(tokenizer.encode(real.to(device))).cpu()
+    save_image(out / "preview.png", contact_sheet([*real.numpy(), *decoded.numpy()], columns=8))
+    if psnr(decoded, fresh).min() < 30:
+        raise RuntimeError(f"{out}: the cache does not decode to its frames (see preview.png); delete it and try again")
 
 
 @stage("latents")
@@ -78,6 +95,7 @@ def main(raw: DictConfig) -> None:
         "tokenizer": str(cfg.tokenizer), "licence": meta.licence, "game": meta.game,
     }  # fmt: skip
     write_json(out / "latents.json", info)
+    look(tokenizer, out, shards, load_episode(splits["train"][0]), device)
 
 
 if __name__ == "__main__":
