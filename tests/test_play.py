@@ -98,7 +98,7 @@ def test_without_a_display_the_tour_is_played_and_nothing_else_is_written(comman
     assert (code, err) == (0, [])
     assert out[0] == "no display: playing a tour of 0.1 s instead"
     assert [line.split(":")[0] for line in out[1:]] == ["fake (dream)", "first frame", "tour"]
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["out", "tour.mp4", "tour.png"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["out", "tour.gif", "tour.mp4", "tour.png"]
 
 
 def test_a_recorded_tour_says_whose_dream_it_was(command, tmp_path):

@@ -1,7 +1,7 @@
 """A tour of a world without a window: what a player would do, filmed.
 
 tour_script   a varied walk for any action space, as a function of the step
-tour          play it as fast as the world goes; writes a video and a contact sheet, gives the times
+tour          play it as fast as the world goes; writes a video, a GIF and a contact sheet, gives the times
 
 Not here: players that know the map (games/players.py).
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.video import VideoWriter, contact_sheet, save_image
+from worldmodel.data.video import VideoWriter, contact_sheet, save_gif, save_image
 from worldmodel.env import Env, EpisodeEnd, Frame
 from worldmodel.ui.runner import Script
 from worldmodel.ui.stats import END, START, Stats
@@ -37,6 +37,7 @@ WALK: tuple[tuple[float, tuple[str, ...], tuple[float, float]], ...] = (
     (0.6, ("backward", "down"), (0.0, 0.0)),
 )
 SHEET_FRAMES, SHEET_COLUMNS = 24, 6
+GIF_SECONDS, GIF_SCALE, GIF_EVERY = 12.0, 2, 2  # a GIF to show: the beginning, every second frame
 MIN_HEIGHT = 360  # of the video: small frames are enlarged by a whole, even factor
 PATIENCE_S = 60.0  # a slow world's tour ends here, or after three times its length
 
@@ -49,12 +50,13 @@ class Tour:
     fps: float  # of the median step
     p99_ms: float
     video: Path
+    gif: Path
     sheet: Path
 
     def summary(self) -> str:
         """One line for people."""
         speed = f"{self.stats.num_frames} frames at {self.fps:.1f} fps (median), p99 {self.p99_ms:.1f} ms"
-        return f"tour: {speed}; wrote {self.video} and {self.sheet}"
+        return f"tour: {speed}; wrote {self.video}, {self.gif.name} and {self.sheet.name}"
 
 
 def tour_script(space: ActionSpace, fps: float) -> Script:
@@ -77,7 +79,7 @@ def tour(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Tour:
-    """Play `seconds` of world time; writes out/tour.mp4 (at the world's fps) and out/tour.png; say gets each line.
+    """Play `seconds` of world time; writes out/tour.mp4 (at the world's fps), .gif and .png; say gets each line.
 
     When the episode ends it begins again. Raises ValueError unless seconds > 0, what the Env raises, and VideoError
     or OSError if nothing can be written.
@@ -90,6 +92,7 @@ def tour(
     factor = 2 * max(1, -(-MIN_HEIGHT // (2 * env.size_hw[0])))
     video = VideoWriter(out / "tour.mp4", env.fps, (env.size_hw[0] * factor, env.size_hw[1] * factor))
     sheet: list[Frame] = []
+    film: list[Frame] = []
     begun = time.perf_counter()
     give_up_at = begun + max(PATIENCE_S, 3 * seconds)
     try:
@@ -98,6 +101,8 @@ def tour(
         while stats.num_frames < num_frames and time.perf_counter() < give_up_at:
             if stats.num_frames % max(1, num_frames // SHEET_FRAMES) == 0 and len(sheet) < SHEET_FRAMES:
                 sheet.append(frame.copy())
+            if stats.num_frames % GIF_EVERY == 0 and stats.num_frames < GIF_SECONDS * env.fps:
+                film.append(np.array(frame).repeat(GIF_SCALE, axis=0).repeat(GIF_SCALE, axis=1))
             video.write(np.ascontiguousarray(frame).repeat(factor, axis=0).repeat(factor, axis=1))
             action, before = script(stats.num_frames), time.perf_counter()
             try:
@@ -108,5 +113,6 @@ def tour(
     finally:
         video.close()
     save_image(out / "tour.png", contact_sheet(sheet, SHEET_COLUMNS, scale=max(1, 120 // env.size_hw[0])))
+    save_gif(out / "tour.gif", film, env.fps / GIF_EVERY)
     median_ms = stats.ms(START, END)
-    return Tour(stats, 1000 / median_ms, stats.ms(START, END, 99), out / "tour.mp4", out / "tour.png")
+    return Tour(stats, 1000 / median_ms, stats.ms(START, END, 99), out / "tour.mp4", out / "tour.gif", out / "tour.png")
