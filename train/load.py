@@ -1,10 +1,15 @@
-"""From a run's folder back to a network: the one place where checkpoints become modules."""
+"""From a run's folder, or a world's, back to a network: the one place where checkpoints become modules.
+
+Where a stage names a run, a bundled world may stand: its student or tokenizer is then what the stage begins with.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from worldmodel.action import ActionSpace
+from worldmodel.bundle import read_bundle
 from worldmodel.config import typed
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
@@ -12,7 +17,9 @@ from worldmodel.training.checkpoint import load_checkpoint
 
 
 def load_tokenizer(run: str | Path) -> Tokenizer:
-    """The averaged tokenizer of a run, ready to use."""
+    """The averaged tokenizer of a run, or the one of a world; ready to use."""
+    if is_world(run):
+        return read_bundle(run).tokenizer
     checkpoint = load_checkpoint(Path(run) / "checkpoint")
     tokenizer = Tokenizer(typed(TokenizerConfig, checkpoint.config["tokenizer"]))
     tokenizer.load_state_dict(weights(checkpoint.state["ema"]))
@@ -20,7 +27,9 @@ def load_tokenizer(run: str | Path) -> Tokenizer:
 
 
 def load_model(run: str | Path, name: str = "ema") -> CausalDiT:
-    """A network of a run: its averaged weights, or another entry of its state."""
+    """A network of a run: its averaged weights, or another entry of its state. Of a world: its student."""
+    if is_world(run):
+        return read_bundle(run).model.requires_grad_(True)
     checkpoint = load_checkpoint(Path(run) / "checkpoint")
     shape, actions = checkpoint.config["latent_shape"], checkpoint.config["num_actions"]
     model = CausalDiT(typed(ModelConfig, checkpoint.config["model"]), (shape[0], shape[1], shape[2]), actions)
@@ -30,9 +39,18 @@ def load_model(run: str | Path, name: str = "ema") -> CausalDiT:
 
 
 def model_config(run: str | Path) -> dict[str, Any]:
-    """The architecture of a run: model, latent_shape, num_actions."""
+    """The architecture of a run or world: model, latent_shape, num_actions."""
+    if is_world(run):
+        info = read_bundle(run).info
+        space = ActionSpace.from_json(info["actions"])
+        return {"model": info["model"], "latent_shape": info["latent_shape"], "num_actions": space.size}
     config = load_checkpoint(Path(run) / "checkpoint").config
     return {key: config[key] for key in ("model", "latent_shape", "num_actions")}
+
+
+def is_world(path: str | Path) -> bool:
+    """Whether a path is a world bundle and not a run."""
+    return (Path(path) / "world.json").exists() or Path(path).suffix == ".world"
 
 
 def weights(state: dict[str, Any]) -> dict[str, Any]:
