@@ -36,7 +36,7 @@ from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, safe_name
 from worldmodel.ui.session import Session
-from worldmodel.ui.tour import tour
+from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
@@ -65,6 +65,7 @@ class Config:
     degrees_per_pixel: float
     headless: Any
     seconds: float
+    frames: int | None
     out: str
 
     def __post_init__(self) -> None:
@@ -120,7 +121,7 @@ def play(cfg: Config) -> None:
 
 def play_in_window(cfg: Config, env: Env, title: str, num_starts: int) -> None:
     """Play until the player quits."""
-    window = Window(f"worldmodel: {title}", env.size_hw, cfg.scale, cfg.filter)
+    window = Window(f"worldmodel: {title}", env.size_hw, cfg.scale, cfg.filter, allow_headless=cfg.headless is False)
     try:
         if cfg.fullscreen:
             window.toggle_fullscreen()
@@ -128,7 +129,8 @@ def play_in_window(cfg: Config, env: Env, title: str, num_starts: int) -> None:
         view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
         session = Session(env, window, title=title, say=say, **world, **view)
         gc.freeze()  # what is loaded stays: the collector need not walk through it during play
-        say(session.run().summary())
+        script = tour_script(env.actions, env.fps) if cfg.frames else None
+        say(session.run(cfg.frames, script).summary())
     finally:
         window.close()
 
