@@ -93,8 +93,10 @@ def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
         lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
         lines += ["| figure | value | wanted | |", "|---|---|---|---|"]
         for gate in gates:
-            verdict = "ok" if gate["passed"] else "missed"
-            lines.append(f"| {gate['metric']} | {gate['value']} | {gate['gate']} | {verdict} |")
+            verdict = {True: "reached", False: "missed", None: "not measured"}[gate["passed"]]
+            figure = (gate["figure"] or {}).get("value")
+            value = "" if figure is None else f"{figure:.2f}"
+            lines.append(f"| {gate['name']} | {value} | >= {gate['least']} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
