@@ -58,6 +58,8 @@ def commands(cfg: Config, game: str, model: str) -> list[list[str]]:
 def main(raw: DictConfig) -> None:
     """Run the stages one after another; stop at the first that fails, with its exit code."""
     cfg = typed(Config, raw)
+    size = f"{cfg.model.layers} layers of width {cfg.model.width}"
+    print(f"{cfg.game.name}: a network of {size}, {cfg.budget:g} minutes of training", flush=True)
     choices = HydraConfig.get().runtime.choices
     for i, line in enumerate(lines := commands(cfg, str(choices["game"]), str(choices["model"]))):
         print(f"[{i + 1}/{len(lines)}] {' '.join(line[1:])}", flush=True)
