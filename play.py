@@ -121,7 +121,7 @@ def play(cfg: Config) -> None:
 
 def play_in_window(cfg: Config, env: Env, title: str, num_starts: int) -> None:
     """Play until the player quits."""
-    window = Window(f"worldmodel: {title}", env.size_hw, cfg.scale, cfg.filter, allow_headless=cfg.headless is False)
+    window = Window(f"worldmodel: {title}", env.size_hw, cfg.scale, cfg.filter)
     try:
         if cfg.fullscreen:
             window.toggle_fullscreen()

@@ -101,6 +101,14 @@ def test_a_finished_stage_does_nothing(tmp_path, capsys):
     assert "already finished at step 9" in capsys.readouterr().err
 
 
+def test_a_finished_stage_goes_on_when_its_budget_is_raised(tmp_path):
+    stage(tmp_path, config=loop_config(steps=4))
+    steps = []
+    stage(tmp_path, at_step=steps.append)
+    assert steps == [4, 5, 6, 7, 8]
+    assert load_checkpoint(tmp_path / "checkpoint").step == 9
+
+
 def test_a_flipped_byte_falls_back_to_the_previous_checkpoint(tmp_path, capsys):
     for stopped_step in (2, 5):
         with pytest.raises(SystemExit):

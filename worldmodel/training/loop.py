@@ -78,8 +78,9 @@ def train(
     """Call update(step, batch) until run.progress = max(step / steps, minutes / budget_minutes) reaches 1.
 
     state: name -> Stateful. Continues from run.dir/checkpoint bit-exactly (with a time budget: up to the clock);
-    returns at once if the stage is finished. preview(steps done) is called every preview_every steps and at the end;
-    finish() once after the last step, and again if it failed. torch is seeded before each step.
+    returns at once if the stage is finished and its budget was not raised since. preview(steps done) is called
+    every preview_every steps and at the end; finish() once after the last step, and again if it failed.
+    torch is seeded before each step.
     SIGTERM, SIGINT and SIGUSR1 save after the running step and raise SystemExit(0); a second SIGINT kills at once.
     Raises FloatingPointError if a metric is not finite; a checkpoint is never written after such a step.
     Closes the run.
@@ -89,10 +90,13 @@ def train(
             raise ValueError(f"train: state[{name!r}] has no state_dict and load_state_dict: {type(thing).__name__}")
     try:
         checkpoint = _resume(run, state)
-        if checkpoint is not None and checkpoint.extra["is_finished"]:
+        if checkpoint is not None and _is_enough(loop, checkpoint):
             run.progress = 1.0
-            run.say(f"already finished at step {checkpoint.step}; delete {run.dir} or choose another to train again")
+            run.say(f"already finished at step {checkpoint.step}; a larger loop.budget_minutes and loop.steps go on")
             return
+        if checkpoint is not None:
+            minutes = checkpoint.extra["seconds"] / 60
+            run.say(f"continues at step {checkpoint.step}, after {minutes:.1f} min of training")
         with _stop_signals(run) as stop:
             clock = _Clock(run, checkpoint.extra["seconds"] if checkpoint else 0.0)
             step = _steps(run, update, batches, state, loop, preview, clock, stop, checkpoint.step if checkpoint else 0)
@@ -155,6 +159,10 @@ def _steps(
 def _progress(loop: LoopConfig, step: int, seconds: float) -> float:
     by_time = seconds / (60 * loop.budget_minutes) if loop.budget_minutes else 0.0
     return min(1.0, max(step / loop.steps, by_time))
+
+
+def _is_enough(loop: LoopConfig, checkpoint: Checkpoint) -> bool:
+    return checkpoint.extra["is_finished"] and _progress(loop, checkpoint.step, checkpoint.extra["seconds"]) >= 1
 
 
 def _time_left(loop: LoopConfig, step: int, seconds: float, rate: float) -> float:
@@ -275,9 +283,6 @@ def _resume(run: Run, state: Mapping[str, Stateful]) -> Checkpoint | None:
         thing.load_state_dict(checkpoint.state[name])
     checkpoint.state = {}
     run.voice.forget_after(checkpoint.step)
-    if not checkpoint.extra["is_finished"]:
-        minutes = checkpoint.extra["seconds"] / 60
-        run.say(f"continues at step {checkpoint.step}, after {minutes:.1f} min of training")
     return checkpoint
 
 
