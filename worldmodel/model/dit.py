@@ -97,9 +97,10 @@ class Block(nn.Module):
         """The same place of all frames in sight -> (B, T, N, heads d). Ages as in arXiv:1803.02155 eq. 4."""
         view, s = memory.view, self.heads - self.temporal
         b, t, n = q.shape[:3]
-        q, k, v = (u.permute(0, 2, 3, 1, 4) for u in (q, k[..., s:, :], v[..., s:, :]))  # (B, N, heads, frames, d)
         table = self.ages[view.ages].permute(2, 0, 3, 1).to(q.dtype)  # (heads, T, d, K)
-        by_age = (q[..., None, :] @ table)[..., 0, :].float() * self.size**-0.5  # (B, N, heads, T, K)
+        by_age = q.permute(3, 1, 0, 2, 4).flatten(2, 3) @ table  # (heads, T, B N, K): the table is not copied B N times
+        by_age = by_age.unflatten(2, (b, n)).permute(2, 3, 0, 1, 4).float() * self.size**-0.5
+        q, k, v = (u.permute(0, 2, 3, 1, 4) for u in (q, k[..., s:, :], v[..., s:, :]))  # (B, N, heads, frames, d)
         seen = attend(q, k, v, by_age + view.bias)
         return seen.permute(0, 3, 1, 2, 4).reshape(b, t, n, -1)
 
