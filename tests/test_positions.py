@@ -7,9 +7,9 @@ from worldmodel.model.positions import action_features, axial_rotation, rotate, 
 
 
 def test_turned_dot_products_depend_on_the_offset_alone():
-    angles = axial_rotation(5, 6, 8).reshape(5, 6, 4)
+    at = axial_rotation(5, 6, 8).reshape(2, 5, 6, 1, 4)
     q, k = torch.randn(2, 1, 1, 8)
-    score = lambda a, b: (rotate(q, angles[a][None]) * rotate(k, angles[b][None])).sum()  # noqa: E731
+    score = lambda a, b: (rotate(q, at[:, *a]) * rotate(k, at[:, *b])).sum()  # noqa: E731
     torch.testing.assert_close(score((0, 1), (2, 4)), score((2, 2), (4, 5)))
     assert (score((0, 1), (2, 4)) - score((0, 1), (4, 4))).abs() > 1e-3
 
@@ -20,7 +20,7 @@ def test_turning_keeps_lengths():
 
 
 def test_every_place_has_its_own_angles():
-    assert len(axial_rotation(5, 6, 8).unique(dim=0)) == 30
+    assert len(axial_rotation(5, 6, 8).unique(dim=1)[0]) == 30
 
 
 def test_a_head_too_small_for_two_axes_is_refused():

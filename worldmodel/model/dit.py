@@ -66,14 +66,14 @@ class Block(nn.Module):
         with torch.no_grad():  # the gates are open; out and contract keep the branches at zero
             self.modulation.bias.view(6, d)[[2, 5]] = 1.0
 
-    def forward(self, x: Tensor, condition: Tensor, angles: Tensor, memory: Memory, layer: int) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, rotation: Tensor, memory: Memory, layer: int) -> Tensor:
         """x (B, T, N, D), condition (B, T, D) -> (B, T, N, D)."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, -1)
         qkv = self.qkv(normalise(x) * (1 + scale_a) + shift_a)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, self.size)).unbind(3)  # (B, T, N, heads, d)
-        q, k = normalise(q), normalise(k)
+        qkv = qkv.unflatten(-1, (3, self.heads, self.size))
+        (q, k), v = normalise(qkv[:, :, :, :2]).unbind(3), qkv[:, :, :, 2]  # (B, T, N, heads, d)
         s = self.heads - self.temporal
-        q_space, k_space = rotate(q[..., :s, :], angles), rotate(k[..., :s, :], angles)
+        q_space, k_space = rotate(q[..., :s, :], rotation), rotate(k[..., :s, :], rotation)
         k, v = memory.extend(layer, torch.cat([k_space, k[..., s:, :]], -2), v)
         seen = torch.cat([self._space(q_space, k, v, memory), self._time(q[..., s:, :], k, v, memory)], -1)
         x = x + gate_a * self.out(seen)
@@ -123,7 +123,7 @@ class CausalDiT(nn.Module):
         for zero in (self.modulation, self.head):
             nn.init.zeros_(zero.weight)
             nn.init.zeros_(zero.bias)
-        self.register_buffer("angles", axial_rotation(height, width, d // config.heads), persistent=False)
+        self.register_buffer("rotation", axial_rotation(height, width, d // config.heads), persistent=False)
 
     def forward(self, xt: Tensor, sigma: Tensor, actions: Tensor, memory: Memory) -> Tensor:
         """Velocity v = eps - x0 of xt (B, T, C, h, w) at sigma (B, T) in [0, 1], float32.
@@ -132,9 +132,9 @@ class CausalDiT(nn.Module):
         """
         condition = self.condition(sigma, actions).to(self.embed.weight.dtype)  # (B, T, D)
         x = self.embed(xt.flatten(3).transpose(2, 3).to(self.embed.weight.dtype)) + self.place  # (B, T, N, D)
-        assert isinstance(self.angles, Tensor)
+        assert isinstance(self.rotation, Tensor)
         for layer, block in enumerate(self.blocks):
-            x = block(x, condition, self.angles, memory, layer)
+            x = block(x, condition, self.rotation, memory, layer)
         shift, scale = self.modulation(condition)[:, :, None].chunk(2, -1)
         v = self.head(normalise(x) * (1 + scale) + shift)  # (B, T, N, C)
         return v.transpose(2, 3).unflatten(3, self.latent_shape[1:]).float()

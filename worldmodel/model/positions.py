@@ -12,20 +12,21 @@ from torch import Tensor
 
 
 def axial_rotation(height: int, width: int, dim: int, base: float = 100.0) -> Tensor:
-    """Angles (height * width, dim / 2) of rotary positions: half of them turn with the row, half with the column.
+    """Cosines and sines (2, N, dim / 2) of the rotary positions of N = height * width places.
 
-    RoPE, arXiv:2104.09864 eq. 34, once an axis.
+    Half of the angles turn with the row, half with the column. RoPE, arXiv:2104.09864 eq. 34, once an axis.
     """
     if dim % 4:
         raise ValueError(f"head size must be a multiple of 4 for axial positions, got {dim}")
     speeds = base ** (-torch.arange(dim // 4) / (dim // 4))  # (dim / 4,)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.cat([rows.reshape(-1, 1) * speeds, columns.reshape(-1, 1) * speeds], -1)
+    angles = torch.cat([rows.reshape(-1, 1) * speeds, columns.reshape(-1, 1) * speeds], -1)
+    return torch.stack([angles.cos(), angles.sin()])
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn the pairs (x[i], x[i + dim / 2]) of x (..., N, heads, dim) by angles (N, dim / 2)."""
-    cos, sin = angles.cos()[:, None].to(x.dtype), angles.sin()[:, None].to(x.dtype)
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turn the pairs (x[i], x[i + dim / 2]) of x (..., N, heads, dim) by cosines and sines (2, N, dim / 2)."""
+    cos, sin = rotation[:, :, None].to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
