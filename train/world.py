@@ -1,6 +1,6 @@
 """All stages in order: from a game to a world that can be played.
 
-python -m train.world game=doom_garden budget=105       writes data/, runs/ and assets/worlds/doom_garden/
+python -m train.world game=doom_garden       writes data/, runs/ and assets/worlds/doom_garden/
 Run the same command again to continue where it stopped: finished stages answer at once.
 """
 
