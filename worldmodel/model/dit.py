@@ -21,6 +21,7 @@ from worldmodel.model.masks import Memory, Sight
 from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
 
 SIGMA_FEATURES = 128
+FEW = 2  # query frames, as in a pass that makes one frame
 
 
 @dataclass(kw_only=True)
@@ -97,7 +98,13 @@ class Block(nn.Module):
         """The same place of all frames in sight -> (B, T, N, heads d). Ages as in arXiv:1803.02155 eq. 4."""
         view, s = memory.view, self.heads - self.temporal
         b, t, n = q.shape[:3]
-        table = self.ages[view.ages].permute(2, 0, 3, 1).to(q.dtype)  # (heads, T, d, K)
+        ages = self.ages[view.ages].to(q.dtype)  # (T, K, heads, d)
+        if t <= FEW:  # no matrix product is worth its call for one query a place
+            keys = k[:, None, :, :, s:] + ages[:, :, None]  # (B, T, K, N, heads, d)
+            logits = (q[:, :, None] * keys).sum(-1, dtype=torch.float) * self.size**-0.5
+            weights = (logits + view.bias[:, :, None, None]).softmax(2).to(v.dtype)
+            return (weights[..., None] * v[:, None, :, :, s:]).sum(2).flatten(-2)
+        table = ages.permute(2, 0, 3, 1)  # (heads, T, d, K)
         by_age = q.permute(3, 1, 0, 2, 4).flatten(2, 3) @ table  # (heads, T, B N, K): the table is not copied B N times
         by_age = by_age.unflatten(2, (b, n)).permute(2, 3, 0, 1, 4).float() * self.size**-0.5
         q, k, v = (u.permute(0, 2, 3, 1, 4) for u in (q, k[..., s:, :], v[..., s:, :]))  # (B, N, heads, frames, d)
