@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from train.cli import stage
 from train.collect import GameConfig
@@ -22,7 +23,7 @@ from worldmodel.config import plain, typed
 from worldmodel.diffusion.flow import grid
 from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
-from worldmodel.evaluation.protocol import Dreamers, measure
+from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.reference import Act, Reference, ReferenceConfig, collect, fingerprint
 from worldmodel.evaluation.report import write_report
 from worldmodel.games.doom import BUTTONS, Doom
@@ -100,7 +101,9 @@ def main(raw: DictConfig) -> None:
     space = ActionSpace(BUTTONS, (cfg.game.doom.mouse_degrees, 0.0))
     judged, reference = dreamers(cfg, space), reality(cfg)
     name = Path(cfg.world).stem if cfg.world else "-".join(Path(str(cfg.run)).parts[-2:])
-    figures, rows, long = measure(judged, reference, space, cfg.game.doom.turn_degrees)
+    with tqdm(total=passes(judged, reference), unit=" passes", unit_scale=True, mininterval=5) as bar:
+        judged.tell(bar.update)
+        figures, rows, long = measure(judged, reference, space, cfg.game.doom.turn_degrees)
     about = {"name": name, "reference": reference.digest(), "torch": torch.__version__, "config": plain(raw)}
     about |= {"device": str(judged.student.device), "threads": str(torch.get_num_threads())}
     print(write_report(Path(cfg.out) / name, figures, about, rows, long))

@@ -33,6 +33,7 @@ class Dreamer:
     sigmas: list[float]
     sampler: Sampler
     batch: int
+    tick: Callable[[int], object] = lambda passes: None  # told of passes of the network, clip by clip, as they are made
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +70,11 @@ def dream(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray, seeds: Seq
         cache = begin(dreamer, context[own], actions[own, :given])
         future = torch.from_numpy(actions[own, given:]).to(dreamer.device)
         noise = clip_noise(dreamer, seeds[own])
-        parts.append(rollout(dreamer.model, cache, future, dreamer.sigmas, noise, dreamer.sampler).cpu())
+
+        def tick(t: int, step: int, xt: Tensor) -> None:
+            dreamer.tick(len(xt))
+
+        parts.append(rollout(dreamer.model, cache, future, dreamer.sigmas, noise, dreamer.sampler, tick).cpu())
     return torch.cat(parts)
 
 

@@ -1,7 +1,7 @@
 """The protocol: which rows are compared, which figures are read off them. Every figure is an Estimate.
 
 Dreamers         the student, its one-step self, its teacher
-measure          everything, in order
+measure          everything, in order; passes: how much that is
 short_dreams     the rows: what each of them shows after the context, frame by frame
 quality_figures  curves, sharpness and motion of every row, paired gains
 turn_figures     turn agreement of real, reconstructed and dreamt frames
@@ -12,6 +12,7 @@ speed_figures    milliseconds
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,12 @@ class Dreamers:
     one_step: Dreamer
     teacher: Dreamer | None
 
+    def tell(self, tick: Callable[[int], object]) -> None:
+        """Have tick told of every pass of a network."""
+        for dreamer in (self.student, self.one_step, self.teacher):
+            if dreamer:
+                dreamer.tick = tick
+
 
 def measure(
     dreamers: Dreamers, reference: Reference, space: ActionSpace, turn_degrees: float
@@ -54,6 +61,15 @@ def measure(
     }
     figures["long"], frames = long_figures(dreamers.student, reference)
     return figures, rows, frames
+
+
+def passes(dreamers: Dreamers, reference: Reference) -> int:
+    """Passes of a network, clip by clip, that measure takes; what is told one by one."""
+    student, one = len(dreamers.student.sigmas), len(dreamers.one_step.sigmas)
+    teacher = len(dreamers.teacher.sigmas) if dreamers.teacher else 0
+    short = int(np.prod(reference.real.shape[:2])) * (2 * student + one + teacher)
+    branch = int(np.prod(reference.branch_frames.shape[:3])) * (student + one + teacher)
+    return short + branch + int(np.prod(reference.long_traits.shape[:2])) * student
 
 
 def short_dreams(dreamers: Dreamers, reference: Reference) -> Rows:
