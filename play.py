@@ -19,6 +19,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises its errors instead of printing them: attempt() answers for all
 
 import gc
+import hashlib
+import json
+import platform
 import sys
 import time
 from dataclasses import dataclass, fields
@@ -33,6 +36,7 @@ from omegaconf import DictConfig
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
+from worldmodel.data.states import Slots
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, safe_name
 from worldmodel.ui.session import Session
@@ -41,6 +45,7 @@ from worldmodel.ui.window import Window, WindowError, has_display
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 GAMES = Path(__file__).with_name("conf") / "game"
+VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
 say = partial(print, flush=True)
 
 
@@ -67,15 +72,28 @@ class Config:
     seconds: float
     frames: int | None
     out: str
+    saves: str
 
     def __post_init__(self) -> None:
         check_choices(vars(self))
 
 
-def open_env(cfg: Config, player: str) -> tuple[Env, str, int]:
-    """The Env that was asked for, its title, and how many starts it has; player: who a recording says has acted."""
+@dataclass
+class Opened:
+    """What is played: the Env, its title, how many starts it has, and where its states are saved."""
+
+    env: Env
+    title: str
+    num_starts: int
+    slots: Slots
+
+
+def open_env(cfg: Config, player: str) -> Opened:
+    """What was asked for; player: who a recording says has acted."""
     if cfg.replay:
-        return Replay(cfg.replay), f"{cfg.replay} (replay)", 1
+        replay = Replay(cfg.replay)
+        identity = f"episode {hashlib.sha256(json.dumps(replay.episode.meta.to_json()).encode()).hexdigest()}"
+        return Opened(replay, f"{cfg.replay} (replay)", 1, Slots(Path(cfg.saves) / "replay", identity, VERSION))
     import worldmodel
 
     world = worldmodel.load(cfg.world or worldmodel.default_world())
@@ -88,6 +106,7 @@ def open_env(cfg: Config, player: str) -> tuple[Env, str, int]:
         game = load_yaml(GAMES / f"{safe_name(world.info['game'])}.yaml")
         env, num_starts = open_game(typed(GameConfig, game)), 1
         about["source"] = "real"
+        slots = Slots(Path(cfg.saves) / f"{name}-real", f"game {json.dumps(game, sort_keys=True)}", VERSION)
     else:
         import torch
 
@@ -95,10 +114,12 @@ def open_env(cfg: Config, player: str) -> tuple[Env, str, int]:
         env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads)
         num_starts = len(world.starts)
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
+        build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
+        slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)
     recorder = Recorder(env, cfg.record if isinstance(cfg.record, str) else Path("recordings") / name, **about)
     if cfg.record:
         recorder.start()
-    return recorder, f"{name} ({cfg.env})", num_starts
+    return Opened(recorder, f"{name} ({cfg.env})", num_starts, slots)
 
 
 def play(cfg: Config) -> None:
@@ -107,27 +128,30 @@ def play(cfg: Config) -> None:
     if cfg.headless == "auto" and not is_windowed:
         say(f"no display: playing a tour of {cfg.seconds:g} s instead")
     begun = time.perf_counter()
-    env, title, num_starts = open_env(cfg, "human" if is_windowed else "tour")
+    opened = open_env(cfg, "human" if is_windowed else "tour")
+    env = opened.env
     try:
-        say(f"{title}: loaded in {time.perf_counter() - begun:.2f} s")
+        say(f"{opened.title}: loaded in {time.perf_counter() - begun:.2f} s")
         cfg.start = load_start(cfg.start, env.size_hw, say)
         if is_windowed:
-            play_in_window(cfg, env, title, num_starts)
+            play_in_window(cfg, opened)
         else:
             say(tour(env, cfg.seconds, Path(cfg.out), start=cfg.start, seed=cfg.seed, say=say).summary())
     finally:
         env.close()
 
 
-def play_in_window(cfg: Config, env: Env, title: str, num_starts: int) -> None:
+def play_in_window(cfg: Config, opened: Opened) -> None:
     """Play until the player quits."""
-    window = Window(f"worldmodel: {title}", env.size_hw, cfg.scale, cfg.filter)
+    env = opened.env
+    window = Window(f"worldmodel: {opened.title}", env.size_hw, cfg.scale, cfg.filter)
     try:
         if cfg.fullscreen:
             window.toggle_fullscreen()
-        world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed, "num_starts": num_starts}
+        world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed}
         view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
-        session = Session(env, window, title=title, say=say, **world, **view)
+        world |= {"title": opened.title, "num_starts": opened.num_starts, "slots": opened.slots}
+        session = Session(env, window, say=say, **world, **view)
         gc.freeze()  # what is loaded stays: the collector need not walk through it during play
         script = tour_script(env.actions, env.fps) if cfg.frames else None
         say(session.run(cfg.frames, script).summary())

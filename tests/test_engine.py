@@ -114,10 +114,55 @@ def test_a_rewind_reaches_as_far_as_is_remembered_and_is_exact_there(path, monke
     env = engine(path)
     env.reset(start=0, seed=1)
     before = play(env, 40)
-    frame = env.rewind(99)
+    frame = env.rewind(env.reach()[0])
     back = next(i for i in range(40) if np.array_equal(frame, before[i]))
     assert 20 <= back <= 32
     assert same(before[back + 1 :], play(env, 39 - back, back + 1))
+
+
+def test_beyond_the_exact_reach_the_frames_are_the_same_and_the_future_is_nearly(path, monkeypatch):
+    monkeypatch.setattr(worldmodel.engine, "REMEMBERED", 21)
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    before = play(env, 60)
+    reach = env.reach()[0]
+    assert 12 <= reach <= 21
+    assert np.array_equal(env.rewind(reach), before[59 - reach])  # exact, and then further, frame by frame
+    for back in range(reach + 1, 31):
+        assert np.array_equal(env.rewind(1), before[59 - back])
+        assert env.reach()[0] == 0
+    again = play(env, 30, 30)
+    assert np.abs(again[0].astype(int) - before[30]).mean() < 20  # of 255; a random world forgets nothing
+    assert env.reach()[0] == 21 - env._cache.slots  # 30 frames on, as far back as ever
+
+
+def test_a_state_taken_after_an_approximate_rewind_goes_on_like_the_world_itself(path, monkeypatch):
+    monkeypatch.setattr(worldmodel.engine, "REMEMBERED", 21)
+    env, other = engine(path), engine(path)
+    env.reset(start=0, seed=1)
+    play(env, 60)
+    env.rewind(40)
+    other.load_state(env.state())
+    assert same(play(env, 9, 20), play(other, 9, 20))
+
+
+def test_a_rewind_past_all_that_is_known_ends_at_the_oldest_latent(path, monkeypatch):
+    monkeypatch.setattr(worldmodel.engine, "REMEMBERED", 10)
+    monkeypatch.setattr(worldmodel.engine, "FADED", 5)
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    before = play(env, 30)
+    assert np.array_equal(env.rewind(99), before[15])
+    play(env, 2)
+
+
+def test_a_state_of_another_shape_is_refused(path):
+    env = engine(path)
+    env.reset()
+    state = env.state()
+    state["cache"]["keys"][0] = state["cache"]["keys"][0][:, 1:]
+    with pytest.raises(WorldError, match="does not fit"):
+        env.load_state(state)
 
 
 def test_a_state_is_exact_also_in_a_new_engine(path):

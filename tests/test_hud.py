@@ -4,7 +4,7 @@ import pytest
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.ui.hud import KEY, LEVELS, RED, Hud, Readings
-from worldmodel.ui.keymap import default_bindings
+from worldmodel.ui.keymap import KEYS, Command, default_bindings
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
 
 SPACE = ActionSpace(("forward", "strafe_left", "turn_left", "attack", "use"), (20.0, 0.0))
@@ -15,7 +15,18 @@ GREY = (90, 90, 90)
 def readings(**changed) -> Readings:
     values = {"fps": 17.4, "world_fps": 17.5, "model_ms": 38.0, "model_p99_ms": 45.0, "input_ms": float("nan")}
     values |= {"steps": 2, "action": Action({"forward"}, (5.0, 0.0)), "recording_s": 41.0, "start": "0", "seed": 7}
-    return Readings(**{**values, "frame_index": 9, "num_unseen": 0, "is_paused": False, "hint": "", **changed})
+    return Readings(
+        **{
+            **values,
+            "frame_index": 9,
+            "num_unseen": 0,
+            "is_paused": False,
+            "rewound_s": None,
+            "is_exact": True,
+            "hint": "",
+            **changed,
+        }
+    )
 
 
 def drawn(hud: Hud, picture: pygame.Rect = PICTURE, **changed) -> np.ndarray:
@@ -105,10 +116,16 @@ def test_the_key_table_names_every_button_and_command():
     play, window = hud()._table
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
-    keys = {key for row, _ in window for key in row.split(", ")}
-    assert keys == {
-        *["P", ".", "[", "]", "F1", "F2", "F4", "Shift+F4", "F8", "F11", "F12", "Pause", "Backspace", "Esc", "Ctrl+Q"]
-    }
+    assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
+    without_keys = {Command.HOLD, Command.RESUME, Command.STOP_REWIND}
+    assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
+    assert {command for _, command in KEYS} == set(Command) - without_keys
+
+
+def test_while_time_runs_backwards_the_hud_says_how_far_and_how_well():
+    marks = [drawn(hud("off"), rewound_s=1.2, is_exact=exact) for exact in (True, False)]
+    assert all(m.any() for m in marks)
+    assert (marks[0] != marks[1]).any()
 
 
 def test_an_unknown_level_is_refused():

@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import pygame
 import pytest
@@ -7,13 +8,15 @@ from hypothesis import strategies as st
 
 from worldmodel.action import Action, ActionError, ActionSpace, cancel_opposites
 from worldmodel.ui.keymap import (
-    COMMAND_KEYS,
+    COMMAND_CODES,
     MOUSE_LEFT,
     Command,
     Latch,
+    button_rows,
     code_label,
     code_of,
     command_of,
+    command_rows,
     default_bindings,
 )
 
@@ -47,7 +50,7 @@ def test_doom_is_played_with_the_usual_keys():
 def test_every_button_has_a_key_and_no_key_is_a_command(names):
     bindings = default_bindings(names)
     assert set(bindings.values()) == set(names)
-    assert not bindings.keys() & COMMAND_KEYS.keys()
+    assert not bindings.keys() & COMMAND_CODES
 
 
 def test_a_key_goes_to_the_button_that_likes_it_most():
@@ -79,6 +82,22 @@ def test_quit_goes_by_the_letter_and_the_rest_by_the_place():
     assert command_of(pygame.KSCAN_Q, pygame.K_q, 0) is None
     assert command_of(pygame.KSCAN_F4, pygame.K_F4, 0) is Command.RESET
     assert command_of(pygame.KSCAN_F4, pygame.K_F4, pygame.KMOD_LSHIFT) is Command.NEXT_START
+    assert command_of(pygame.KSCAN_F8, pygame.K_F8, pygame.KMOD_RCTRL) is Command.KEEP_LAST
+    assert command_of(pygame.KSCAN_F8, pygame.K_F8, pygame.KMOD_LSHIFT) is Command.RECORD
+
+
+def test_the_readme_has_the_key_table_of_the_program():
+    """Edit KEYS, then paste these lines into the README."""
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
+    rows = [*button_rows(DOOM, default_bindings(DOOM.buttons)), *command_rows()]
+    table = "\n".join(
+        [
+            "| key | does |",
+            "|---|---|",
+            *(f"| {keys.replace('[', '`[`').replace(']', '`]`')} | {does} |" for keys, does in rows),
+        ]
+    )
+    assert table in readme, table
 
 
 def test_a_binding_to_a_button_the_world_lacks_is_refused():

@@ -39,6 +39,9 @@ class RewindableCounter(Counter):
         self.count = state["count"]
         return self.frame()
 
+    def reach(self):
+        return min(self.count, 8), min(self.count, 8)
+
     def rewind(self, frames):
         self.count -= min(frames, self.count, 8)
         return self.frame()

@@ -9,6 +9,7 @@ import pytest
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
+from worldmodel.data.states import Slots
 from worldmodel.env import EpisodeEnd
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.runner import _wait_for
@@ -41,8 +42,12 @@ class PlainEnv:
         pass
 
     def _frame(self):
-        frame = np.zeros((*self.size_hw, 3), np.uint8)
-        frame[:, self.t % self.size_hw[1]] = (255, self.t % 256, self.t // 256)
+        return self.frame_of(self.t)
+
+    @classmethod
+    def frame_of(cls, t):
+        frame = np.zeros((*cls.size_hw, 3), np.uint8)
+        frame[:, t % cls.size_hw[1]] = (255, t % 256, t // 256)
         return frame
 
 
@@ -70,6 +75,9 @@ class FakeEnv(PlainEnv):
     def load_state(self, state):
         self.t = state["t"]
         return self._frame()
+
+    def reach(self):
+        return self.t, self.t
 
     def rewind(self, frames):
         return self.load_state({"t": max(0, self.t - frames)})
@@ -168,9 +176,64 @@ def test_reset_next_start_and_without_one_the_next_seed(window):
     assert env.resets == [(0, 9), (0, 9), (0, 10)]
 
 
-def test_rewind_goes_back_twenty_frames(window):
-    env, session, _ = play(window, {25: [Command.REWIND]}, max_frames=26)
-    assert env.t == session.runner.frame_index == 6
+def test_time_runs_backwards_while_the_key_is_held_and_goes_on_from_there(window):
+    """Held for as many frames as the test sees go by; a tap goes back one frame."""
+    env = FakeEnv()
+    said, back = [], []
+    session = Session(env, window, pace="uncapped", say=said.append)
+    rewind = env.rewind
+
+    def rewound(frames):
+        back.append(frames)
+        if len(back) == 7:
+            session.runner.send(Command.STOP_REWIND)
+        return rewind(frames)
+
+    env.rewind = rewound
+    env.on_step = lambda t: t == 25 and session.runner.send(Command.REWIND)
+    session.run(26, idle)
+    assert back == [1] * 7
+    assert env.t == session.runner.frame_index == 25 - 7 + 1
+    assert said[-1] == "went back 0.0 s (exact): a new branch"
+
+
+def test_no_rewind_goes_further_back_than_the_world_remembers(window):
+    env, session, _ = play(window, {3: [Command.REWIND, Command.STOP_REWIND] * 9}, max_frames=4)
+    assert env.t == session.runner.frame_index == 1
+
+
+def test_a_rewind_beyond_the_exact_reach_says_approximate(window, monkeypatch):
+    monkeypatch.setattr(FakeEnv, "reach", lambda env: (0, env.t))
+    _, session, said = play(window, {5: [Command.REWIND, Command.STOP_REWIND]}, max_frames=6)
+    assert "approximate" in said[-1]
+    assert not session.runner.is_exact
+
+
+def test_save_and_load_go_back_to_the_frame_of_the_save(window, tmp_path):
+    slots = Slots(tmp_path, "fake", "here")
+    commands = {4: [Command.SAVE], 9: [Command.LOAD], 10: [Command.NEXT_SLOT, Command.LOAD]}
+    env, session, said = play(window, commands, slots=slots)
+    assert env.t == session.runner.frame_index == 4 + 12 - 9
+    assert said[1:] == [f"saved to slot 0: {slots.path(0)}", "loaded slot 0", "not loaded: slot 1 is empty"]
+    np.testing.assert_array_equal(slots.peek(0).frame, FakeEnv.frame_of(4))
+
+
+def test_a_save_that_fails_is_told_and_play_goes_on(window, tmp_path):
+    (tmp_path / "file").write_text("")
+    env, _, said = play(window, {3: [Command.SAVE]}, slots=Slots(tmp_path / "file", "fake", "here"))
+    assert len(env.taken) == 12
+    assert said[1].startswith("not saved:")
+
+
+def test_the_slots_are_shown_after_their_key(window, tmp_path):
+    slots = Slots(tmp_path, "fake", "here")
+    _, session, _ = play(window, {4: [Command.SAVE]}, slots=slots, hud="off")
+    plain = pygame.surfarray.array3d(window.surface)
+    session._obey(Command.NEXT_SLOT)
+    session._drawn_at = 0.0
+    session._turn(listens=True)
+    assert (pygame.surfarray.array3d(window.surface) != plain).any()
+    assert [cell.frame is not None for cell in session._slot_cells] == [True] + [False] * 9
 
 
 def test_sampling_steps_stay_above_zero(window):

@@ -22,7 +22,8 @@ from worldmodel.diffusion.rollout import commit_block, denoise_block, merged_blo
 from worldmodel.env import Frame
 from worldmodel.model.cache import KVCache
 
-REMEMBERED = 400  # frames one can go back: 0.3 MB each with the first world in bfloat16
+REMEMBERED = 400  # frames one can go back exactly: 0.33 MB each with the first world in float32, 135 MB in all
+FADED = 1800  # frames before those, of which only the latent is kept: 6 KB each, 11 MB; going there is approximate
 
 
 @dataclass
@@ -62,7 +63,9 @@ class Engine:
         self.steps = steps or world.steps
         self._shape = (1, 1, *self.model.latent_shape)
         self._cache: KVCache = self.model.new_cache(1)
-        self._moments: deque[Moment] = deque(maxlen=REMEMBERED)
+        self._moments: deque[Moment] = deque()
+        self._faded: deque[tuple[Tensor, Tensor]] = deque(maxlen=FADED)  # (latent, action) before the moments
+        self._is_faded = False  # gone back to a faded frame, and the memory is not yet built from latents
         self._begun: dict[str, Any] = {}  # the memory as it was before the oldest moment
         self._index = 0  # frames dreamed since the start
         self._first_time = 0  # what the memory calls frame 0
@@ -96,6 +99,8 @@ class Engine:
 
     def _begin(self, index: int, frame: Frame) -> None:
         self._moments.clear()
+        self._faded.clear()
+        self._is_faded = False
         self._begun = self._cache.state()
         self._index, self._first_time = index, self._cache.length - index
         self._start_frame = frame
@@ -105,6 +110,7 @@ class Engine:
         """The next frame under the action."""
         if self._start_frame is None:
             self.reset()
+        self._recall()
         vector = torch.from_numpy(self.actions.to_vector(action)).view(1, 1, -1).to(self.device)
         sigmas = self.world.sigmas[self._steps]
         first = None
@@ -119,6 +125,9 @@ class Engine:
         latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, first=first)
         frame = self.tokenizer.decode(latent[0, 0]).cpu().numpy()
         self._moments.append(Moment(latent, vector, frame))
+        if len(self._moments) > REMEMBERED:
+            old = self._moments.popleft()
+            self._faded.append((old.latent, old.action))
         self._index += 1
         return frame
 
@@ -137,6 +146,7 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the future: memory, place in time, seed and steps, as tensors and builtins."""
+        self._recall()
         last, frame = self._pending, self._moments[-1].frame if self._moments else self._start_frame
         pending = None if last is None else {"latent": last.latent.clone(), "action": last.action.clone()}
         return {
@@ -146,9 +156,12 @@ class Engine:
 
     @torch.inference_mode()
     def load_state(self, state: dict[str, Any]) -> Frame:
-        """Return to a state of this world. Raises WorldError for a state of another world."""
+        """Return to a state of this world. Raises WorldError for a state of another world, or one of another shape."""
         if state["world"] != self.world.sha256:
             raise WorldError(f"this state was saved in another world or version than {self.world.name}")
+        ours, theirs = ([*cache["keys"], *cache["values"]] for cache in (self._cache.state(), state["cache"]))
+        if [u.shape for u in ours] != [u.shape for u in theirs] or state["frame"].shape != (*self.size_hw, 3):
+            raise WorldError(f"this state does not fit {self.world.name}: another version of worldmodel saved it")
         self._cache.load_state(state["cache"])
         self.seed, self.steps = state["seed"], state["steps"]
         frame, pending = state["frame"].numpy().copy(), state["pending"]
@@ -158,12 +171,29 @@ class Engine:
             self._index += 1
         return frame  # type: ignore[no-any-return]
 
+    def reach(self) -> tuple[int, int]:
+        """How many frames one can go back exactly, and at all."""
+        exact = self._index - self._oldest
+        return exact, max(exact, len(self._faded) + len(self._moments) - 1 if self._faded else 0)
+
+    @property
+    def _oldest(self) -> int:
+        """The first frame that one can return to exactly."""
+        oldest = self._index - len(self._moments)
+        if self._first_time + oldest > self._begun.get("length", 0):  # a moment's window must be remembered as well
+            oldest = min(self._index, oldest + self._cache.slots)
+        return oldest
+
     @torch.inference_mode()
     def rewind(self, frames: int) -> Frame:
-        """Go back that many frames, or as far as is remembered; what follows is as if they had never been."""
-        oldest = self._index - len(self._moments)
-        if self._first_time + oldest > self._begun["length"]:  # a moment's window must be remembered as well
-            oldest += self._cache.slots
+        """Go back that many frames, or as far as is remembered; what follows is as if they had never been.
+
+        Beyond the exact reach the frame is the same, but what follows is approximate: the memory is built anew from
+        the latents of the frames before.
+        """
+        oldest = self._oldest
+        if self._index - frames < oldest and self._faded:
+            return self._rewind_faded(self._index - frames)
         goal = max(self._index - frames, oldest)
         kept = list(self._moments)[: len(self._moments) - (self._index - goal)]
         if kept:
@@ -175,14 +205,37 @@ class Engine:
         times = range(first + len(committed) - len(window), first + len(committed))
         past = {time: moment.past for time, moment in zip(times, window, strict=True) if moment.past is not None}
         self._cache.restore(past, first + len(committed))
-        self._moments = deque(kept, maxlen=REMEMBERED)
+        self._moments = deque(kept)
         self._index = goal
         assert self._start_frame is not None
         return kept[-1].frame if kept else self._start_frame
 
+    def _rewind_faded(self, goal: int) -> Frame:
+        """Go back to a frame of which only the latent is left, or to the oldest such."""
+        known = [*self._faded, *((moment.latent, moment.action) for moment in self._moments)]
+        goal = max(goal, self._index - len(known) + 1)
+        self._faded = deque(known[: len(known) - (self._index - goal)], maxlen=FADED)
+        self._moments.clear()
+        self._index, self._is_faded = goal, True
+        self._start_frame = self.tokenizer.decode(self._faded[-1][0][0, 0]).cpu().numpy()
+        return self._start_frame
+
+    @torch.inference_mode()
+    def _recall(self) -> None:
+        """After going back to a faded frame: build the memory from the latents of the last frames and the sink."""
+        if not self._is_faded:
+            return
+        recent = list(self._faded)[-2 * self._cache.slots :]  # twice what is seen: the first ones see a wrong past
+        self._cache.load_state(self._begun)
+        self._cache.restore({}, self._index - len(recent) + self._first_time)
+        for latent, action in recent:
+            commit_block(self.model, self._cache, latent, action)
+        self._begun, self._is_faded = self._cache.state(), False
+
     def close(self) -> None:
         """Give the memory back."""
         self._moments.clear()
+        self._faded.clear()
 
     def _noise(self, step: int) -> Tensor:
         return frame_noise(self.seed, self._index, step, self._shape).to(self.device)

@@ -3,6 +3,7 @@
 Frame        uint8 (H, W, 3), RGB
 Env          reset and step
 Rewindable   an Env whose past can be kept and returned to
+Sampled      an Env that takes more or fewer sampling steps a frame
 EpisodeEnd   raised by step when there is nothing further (a replay that is over)
 """
 
@@ -53,6 +54,10 @@ class Env(Protocol):
 class Rewindable(Protocol):
     """An Env that can go back. A state is exact on the same machine and build."""
 
+    def reach(self) -> tuple[int, int]:
+        """How many frames rewind goes back exactly, and at all; beyond the first, what follows is approximate."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Everything that decides the future, as tensors and builtins."""
         ...
@@ -64,3 +69,10 @@ class Rewindable(Protocol):
     def rewind(self, frames: int) -> Frame:
         """Go back that many steps, or as far as is remembered; gives the frame of then."""
         ...
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """An Env that denoises in steps; setting another number raises ValueError if it has no such number."""
+
+    steps: int

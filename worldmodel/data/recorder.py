@@ -99,8 +99,10 @@ class Recorder:
         self._writer: EpisodeWriter | None = None
         self._trail: list[tuple[bytes, dict[str, Any]]] = []  # frames behind us: what they looked like, where they are
         self._places: dict[bytes, dict[str, Any]] = {}  # the same for every frame recorded since start()
+        self._branched: tuple[str, dict[str, Any] | None] | None = None  # how the episode of the next step begins
         if isinstance(env, Rewindable):  # set here, so that isinstance tells the truth about the Recorder too
             self.state, self.load_state, self.rewind = env.state, self._load_state, self._rewind
+            self.reach = env.reach
 
     @property
     def episode_path(self) -> Path | None:
@@ -111,7 +113,7 @@ class Recorder:
         """Record from now on: the frame on screen is the first; without one, recording begins at the reset."""
         if not self.is_recording:
             self.is_recording, self.problem = True, None
-            self._trail, self._places = [], {}
+            self._trail, self._places, self._branched = [], {}, None
             if self._frame is not None:
                 self._begin(begun="in play", parent=None)
 
@@ -123,6 +125,7 @@ class Recorder:
     def reset(self, *, start: Any = 0, seed: int = 0) -> Frame:
         """The inner Env's reset; while recording, it begins a new episode."""
         self._finish()
+        self._branched = None
         self._frame = self.env.reset(start=start, seed=seed)
         told = start if isinstance(start, int | str | None) else f"given: {type(start).__name__}"
         self._about, self._trail = replace(self._about, start=told, seed=seed), []
@@ -131,6 +134,9 @@ class Recorder:
 
     def step(self, action: Action) -> Frame:
         """The inner Env's step, written if it succeeds."""
+        if self._branched:  # not at the rewind: time may run back further
+            (begun, parent), self._branched = self._branched, None
+            self._begin(begun=begun, parent=parent)
         frame = self._frame = self.env.step(action)
         writer = self._writer
         if writer is not None and self._attempt(lambda: writer.add(action, frame)):
@@ -156,7 +162,7 @@ class Recorder:
         at = next((i for i in behind if self._trail[i][0] == digest), None)
         parent = self._places.get(digest) if at is None else self._trail[at][1]
         self._trail = [(digest, parent)] if at is None and parent else self._trail[: 0 if at is None else at + 1]
-        self._begin(begun=begun, parent=parent)
+        self._branched = (begun, parent)
         return frame
 
     def _begin(self, begun: str, parent: dict[str, Any] | None) -> None:

@@ -62,6 +62,10 @@ class Replay:
         """Go to the frame of a state."""
         return self.reset(start=state["frame"])
 
+    def reach(self) -> tuple[int, int]:
+        """All frames up to the one on screen."""
+        return self._index, self._index
+
     def rewind(self, frames: int) -> Frame:
         """Go back that many frames, or to the first."""
         return self.reset(start=max(0, self._index - frames))

@@ -19,7 +19,7 @@ from functools import lru_cache
 import pygame
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.ui.keymap import COMMAND_KEYS, Command, code_label
+from worldmodel.ui.keymap import button_rows, code_label, command_rows
 
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
@@ -48,6 +48,8 @@ class Readings:
     frame_index: int
     num_unseen: int
     is_paused: bool
+    rewound_s: float | None
+    is_exact: bool
     hint: str
 
 
@@ -60,7 +62,7 @@ class Hud:
         self.title, self.space, self.level, self.is_table_shown = title, space, level, False
         self._caps = _cap_places(bindings)
         self._num_rows = max((row + 1 for _, row, _ in self._caps.values()), default=0)
-        self._table = _table_rows(space, bindings)
+        self._table = (button_rows(space, bindings), command_rows())
         self._toast, self._toast_until = "", 0.0
 
     def toast(self, text: str) -> None:
@@ -81,7 +83,11 @@ class Hud:
             self._draw_meters(surface, picture, readings, unit)
             self._draw_caps(surface, readings.action, unit)
         above_caps = surface.get_height() - round((1 + self._num_rows) * KEY * unit)
-        if readings.is_paused:
+        if readings.rewound_s is not None:
+            kind = "exact" if readings.is_exact else "approximate"
+            line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
+            _plate(surface, [(line, LIT, round(1.4 * unit))], unit // 2, midbottom=(picture.centerx, above_caps))
+        elif readings.is_paused:
             _plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
         elif readings.hint:
             _plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
@@ -94,7 +100,7 @@ class Hud:
         if self.level == "full":
             lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
             _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
-        elif picture.left > max(_text(text, unit, DIM).get_width() for text in items) + 2 * unit:
+        elif picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
             lines = [(text, DIM, unit) for text in items]
             _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
         else:
@@ -115,7 +121,7 @@ class Hud:
             if is_held or self.level == "full":
                 cap = pygame.Rect(round(unit / 2 + column * key), bottom - round((row + 1) * key), 0, key - 3)
                 cap.width = round(width * key) - 3
-                _fill(surface, cap, LIT if is_held else CAP, round(key * 0.18))
+                fill(surface, cap, LIT if is_held else CAP, round(key * 0.18))
                 ink = DARK if is_held else INK
                 _cap_symbol(surface, cap, label, ink, unit)
         if any(self.space.mouse) and (self.level == "full" or any(action.mouse)):
@@ -125,7 +131,7 @@ class Hud:
         """A dial: the dot is the mouse's motion in this step, the rim the most that the world takes."""
         radius = round(1.7 * unit)
         middle = pygame.Vector2(surface.get_width() - unit // 2 - radius, surface.get_height() - unit // 2 - radius)
-        _fill(surface, pygame.Rect(middle - (radius, radius), (2 * radius, 2 * radius)), PLATE, radius)
+        fill(surface, pygame.Rect(middle - (radius, radius), (2 * radius, 2 * radius)), PLATE, radius)
         pygame.draw.aacircle(surface, DIM, middle, radius, 1)
         share = [d / limit if limit else 0.0 for d, limit in zip(mouse, self.space.mouse, strict=True)]
         dot = middle + pygame.Vector2(share) * (radius * 0.75)
@@ -153,7 +159,7 @@ def _more_items(readings: Readings) -> list[str]:
         *steps,
         f"unseen frames {readings.num_unseen}",
         f"start {readings.start}, seed {readings.seed}",
-        f"frame {readings.frame_index}",
+        f"frame {readings.frame_index}" + ("" if readings.is_exact else " (approximate since the rewind)"),
     ]
 
 
@@ -165,11 +171,12 @@ def _font(height: int) -> pygame.Font:
 
 
 @lru_cache(maxsize=256)
-def _text(text: str, height: int, color: Color) -> pygame.Surface:
+def lettering(text: str, height: int, color: Color) -> pygame.Surface:
+    """A text as a picture, height pixels high."""
     return _font(height).render(text, True, color)
 
 
-def _fill(surface: pygame.Surface, place: pygame.Rect, color: Color, radius: int) -> None:
+def fill(surface: pygame.Surface, place: pygame.Rect, color: Color, radius: int) -> None:
     """A rounded box that lets the picture shine through."""
     box = pygame.Surface(place.size, pygame.SRCALPHA)
     pygame.draw.rect(box, color, box.get_rect(), border_radius=radius)
@@ -183,14 +190,14 @@ def _plate(
     surface: pygame.Surface, lines: Iterable[Line], pad: int, align: str = "center", **anchor: tuple[int, int]
 ) -> pygame.Rect:
     """Lines on a dark plate; anchor is one keyword of Rect (topleft, center ...), kept inside the surface."""
-    texts = [_text(text, height, color) for text, color, height in lines if text]
+    texts = [lettering(text, height, color) for text, color, height in lines if text]
     gap = texts[-1].get_height() // 3
     width, height = max(t.get_width() for t in texts), sum(t.get_height() + gap for t in texts) - gap
     place = pygame.Rect(0, 0, width + 2 * pad, height + 2 * pad)
     for name, point in anchor.items():
         setattr(place, name, point)
     place.clamp_ip(surface.get_rect())
-    _fill(surface, place, PLATE, pad)
+    fill(surface, place, PLATE, pad)
     top = place.top + pad
     for text in texts:
         left = place.left + pad if align == "left" else place.centerx - text.get_width() // 2
@@ -239,37 +246,21 @@ def _cap_symbol(surface: pygame.Surface, cap: pygame.Rect, label: str, ink: Colo
         pygame.draw.aalines(surface, ink, True, [cap.center + corner for corner in corners])
         pygame.draw.polygon(surface, ink, [cap.center + corner for corner in corners])
         return
-    text = _text(label, round(unit * 0.95), ink)
+    text = lettering(label, round(unit * 0.95), ink)
     surface.blit(text, text.get_rect(center=cap.center))
-
-
-def _table_rows(space: ActionSpace, bindings: Mapping[int, str]) -> tuple[list[tuple[str, str]], ...]:
-    """(keys, meaning) of the world's buttons, and of the window's commands."""
-    play = []
-    for name in space.buttons:
-        keys = [code_label(code) for code, bound in bindings.items() if bound == name]
-        play.append((", ".join(keys) or "(no key left)", name.replace("_", " ")))
-    if any(space.mouse):
-        play.append(("Mouse", "look (click first)"))
-    keys_of: dict[Command, list[str]] = {}
-    for code, command in COMMAND_KEYS.items():
-        keys_of.setdefault(command, []).append(code_label(code))
-    keys_of |= {Command.NEXT_START: ["Shift+F4"], Command.QUIT: ["Ctrl+Q"]}
-    window = [(", ".join(keys_of[command]), command.value) for command in Command if command in keys_of]
-    return play, window
 
 
 def _draw_table(surface: pygame.Surface, table: tuple[list[tuple[str, str]], ...]) -> None:
     """Both columns over the darkened picture."""
-    _fill(surface, surface.get_rect(), SHADE, 0)
+    fill(surface, surface.get_rect(), SHADE, 0)
     width, height = surface.get_size()
-    unit = max(10, min(height // 24, width // 40))
+    unit = max(9, min(height // 30, width // 52))
     step = round(unit * 1.4)
     top = max(unit, (height - (max(map(len, table)) + 2) * step) // 2)
-    for left, title, rows in zip((width // 20, width // 2), ("In the world", "The window"), table, strict=True):
-        surface.blit(_text(title, round(unit * 1.3), LIT), (left, top))
-        right = left + unit + max(_text(keys, unit, INK).get_width() for keys, _ in rows)
+    for left, title, rows in zip((width // 24, width * 2 // 5), ("In the world", "The window"), table, strict=True):
+        surface.blit(lettering(title, round(unit * 1.3), LIT), (left, top))
+        right = left + unit + max(lettering(keys, unit, INK).get_width() for keys, _ in rows)
         for i, (keys, meaning) in enumerate(rows):
             y = top + 2 * step + i * step - step // 4
-            surface.blit(_text(keys, unit, INK), (left, y))
-            surface.blit(_text(meaning, unit, DIM), (right, y))
+            surface.blit(lettering(keys, unit, INK), (left, y))
+            surface.blit(lettering(meaning, unit, DIM), (right, y))

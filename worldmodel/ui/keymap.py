@@ -1,6 +1,7 @@
 """Which key presses which button of a world, and what a player did between two steps.
 
-Command, command_of   keys of the window itself: reset, pause, record ...
+Command, KEYS         keys of the window itself: reset, pause, record ...; command_of: which one an event is
+command_rows, button_rows   the key table
 default_bindings      codes -> buttons of a world
 code_label, code_of   a code <-> what is printed on the key cap
 Latch                 key and mouse events in, one Action a step out
@@ -30,10 +31,17 @@ class Command(StrEnum):
     HUD = "meters: off, min, full"
     RESET = "back to the start"
     NEXT_START = "next start"
+    SAVE = "save to the slot"
+    LOAD = "load the slot"
+    NEXT_SLOT = "next slot of ten"
+    REWIND = "time runs backwards while held, then goes on from there"
     PAUSE = "pause"
+    STEP_BACK = "one step back (paused)"
     SINGLE_STEP = "one step (paused)"
-    REWIND = "go back 20 frames"
+    WHAT_IF = "what if: the next second under each key (paused)"
     RECORD = "record on, off"
+    KEEP_LAST = "keep the last 30 s: episode, mp4, gif, picture"
+    RESYNC = "dream on from the real game (env=both)"
     FEWER_STEPS = "fewer sampling steps"
     MORE_STEPS = "more sampling steps"
     FULLSCREEN = "full screen"
@@ -42,23 +50,34 @@ class Command(StrEnum):
     QUIT = "quit"
     HOLD = "pause, because the window lost the focus"
     RESUME = "play, because the window was clicked"
+    STOP_REWIND = "go on, because the key of time was let go"
 
 
-COMMAND_KEYS: dict[int, Command] = {
-    pygame.KSCAN_F1: Command.HELP,
-    pygame.KSCAN_F2: Command.HUD,
-    pygame.KSCAN_F4: Command.RESET,
-    pygame.KSCAN_P: Command.PAUSE,
-    pygame.KSCAN_PAUSE: Command.PAUSE,
-    pygame.KSCAN_PERIOD: Command.SINGLE_STEP,
-    pygame.KSCAN_BACKSPACE: Command.REWIND,
-    pygame.KSCAN_F8: Command.RECORD,
-    pygame.KSCAN_LEFTBRACKET: Command.FEWER_STEPS,
-    pygame.KSCAN_RIGHTBRACKET: Command.MORE_STEPS,
-    pygame.KSCAN_F11: Command.FULLSCREEN,
-    pygame.KSCAN_F12: Command.SCREENSHOT,
-    pygame.KSCAN_ESCAPE: Command.ESCAPE,
-}
+# The one source of the window's keys: events, F1, the README (tested). A label may begin with Shift+ or Ctrl+.
+KEYS: tuple[tuple[str, Command], ...] = (
+    ("Esc", Command.ESCAPE),
+    ("F1", Command.HELP),
+    ("F2", Command.HUD),
+    ("F4", Command.RESET),
+    ("Shift+F4", Command.NEXT_START),
+    ("F5", Command.SAVE),
+    ("F9", Command.LOAD),
+    ("F6", Command.NEXT_SLOT),
+    ("Backspace", Command.REWIND),
+    ("P", Command.PAUSE),
+    ("Pause", Command.PAUSE),
+    (",", Command.STEP_BACK),
+    (".", Command.SINGLE_STEP),
+    ("Tab", Command.WHAT_IF),
+    ("F8", Command.RECORD),
+    ("Ctrl+F8", Command.KEEP_LAST),
+    ("F10", Command.RESYNC),
+    ("[", Command.FEWER_STEPS),
+    ("]", Command.MORE_STEPS),
+    ("F11", Command.FULLSCREEN),
+    ("F12", Command.SCREENSHOT),
+    ("Ctrl+Q", Command.QUIT),
+)
 
 LABELS: dict[int, str] = {
     **{pygame.KSCAN_A + i: letter for i, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")},
@@ -80,6 +99,7 @@ LABELS: dict[int, str] = {
     pygame.KSCAN_ESCAPE: "Esc",
     pygame.KSCAN_PAUSE: "Pause",
     pygame.KSCAN_PERIOD: ".",
+    pygame.KSCAN_COMMA: ",",
     pygame.KSCAN_LEFTBRACKET: "[",
     pygame.KSCAN_RIGHTBRACKET: "]",
     MOUSE_LEFT: "Mouse left",
@@ -114,12 +134,47 @@ WISHES: dict[str, tuple[str, ...]] = {
 SPARE_KEYS = "RFQCXZVGTBYHNJUMIKOL1234567890"  # for buttons nobody has heard of, in this order
 
 
+def _command_keys() -> dict[tuple[int, int], Command]:
+    """(scancode, modifier) -> command, from KEYS; Ctrl+Q is not in it: it goes by its letter."""
+    codes = {label: code for code, label in LABELS.items()}
+    modifiers = {"Shift": pygame.KMOD_SHIFT, "Ctrl": pygame.KMOD_CTRL}
+    keys: dict[tuple[int, int], Command] = {}
+    for label, command in KEYS:
+        modifier, _, name = label.rpartition("+")
+        if command is not Command.QUIT:
+            keys[codes[name], modifiers.get(modifier, 0)] = command
+    return keys
+
+
+COMMAND_KEYS = _command_keys()
+COMMAND_CODES = frozenset(code for code, _ in COMMAND_KEYS)
+
+
 def command_of(scancode: int, key: int, modifiers: int) -> Command | None:
     """The command of a pressed key, if it is one; Ctrl+Q goes by the letter, all others by their place."""
     if key == pygame.K_q and modifiers & pygame.KMOD_CTRL:
         return Command.QUIT
-    command = COMMAND_KEYS.get(scancode)
-    return Command.NEXT_START if command is Command.RESET and modifiers & pygame.KMOD_SHIFT else command
+    for modifier in (pygame.KMOD_SHIFT, pygame.KMOD_CTRL):
+        if modifiers & modifier and (scancode, modifier) in COMMAND_KEYS:
+            return COMMAND_KEYS[scancode, modifier]
+    return COMMAND_KEYS.get((scancode, 0))
+
+
+def command_rows() -> list[tuple[str, str]]:
+    """(keys, meaning) of each command that has a key, in the order of KEYS."""
+    rows: dict[Command, list[str]] = {}
+    for label, command in KEYS:
+        rows.setdefault(command, []).append(label)
+    return [(", ".join(labels), command.value) for command, labels in rows.items()]
+
+
+def button_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:
+    """(keys, meaning) of each button of a world, and of its mouse."""
+    rows = []
+    for name in space.buttons:
+        keys = [code_label(code) for code, bound in bindings.items() if bound == name]
+        rows.append((", ".join(keys) or "(no key left)", name.replace("_", " ")))
+    return rows + ([("Mouse", "look (click first)")] if any(space.mouse) else [])
 
 
 def code_label(code: int) -> str:
@@ -129,7 +184,7 @@ def code_label(code: int) -> str:
 
 def code_of(label: str) -> int:
     """The inverse of code_label, in any case; ActionError for a key that cannot be bound."""
-    codes = {text.lower(): code for code, text in LABELS.items() if code not in COMMAND_KEYS}
+    codes = {text.lower(): code for code, text in LABELS.items() if code not in COMMAND_CODES}
     if label.lower() not in codes:
         raise ActionError(f"no key {label!r} to bind; the keys are {', '.join(LABELS[c] for c in codes.values())}")
     return codes[label.lower()]

@@ -1,8 +1,8 @@
 """The model's thread: step the world, in time with it, and hand out the newest frame.
 
-Settling, Sampled   what some Envs can do besides: work ahead, take more or fewer sampling steps
-Shown               a frame and what led to it
-Runner              commands in, frames out; owns the Env while it runs
+Settling   what some Envs can do besides: work ahead
+Shown      a frame and what led to it
+Runner     commands in, frames out; owns the Env while it runs
 
 The window's thread calls only send, stop and newest, and reads the attributes. Input is taken right before the step,
 after the wait for the deadline, so a frame answers the newest keys. Not here: events, drawing (session.py).
@@ -22,12 +22,12 @@ import numpy as np
 from worldmodel.action import Action
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
-from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable
+from worldmodel.data.states import NUM_SLOTS, SaveError, Slots
+from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
 from worldmodel.ui.keymap import Command, Latch
 from worldmodel.ui.stats import Stats
 
 PACES = ("realtime", "uncapped", "turn")
-REWIND_FRAMES = 20
 MOST_STEPS = 64  # tried when a player asks for more sampling steps
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
 IDLE = Action()
@@ -41,13 +41,6 @@ class Settling(Protocol):
     def settle(self) -> None:
         """Do that work; without the call, the next step does it first."""
         ...
-
-
-@runtime_checkable
-class Sampled(Protocol):
-    """An Env that denoises in steps; setting another number raises ValueError if it has no such number."""
-
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,9 @@ class Runner:
     Lines for the player appear in `messages`.
     """
 
-    def __init__(self, env: Env, latch: Latch, pace: str, start: Any, seed: int, num_starts: int) -> None:
+    def __init__(
+        self, env: Env, latch: Latch, pace: str, start: Any, seed: int, num_starts: int, slots: Slots | None = None
+    ) -> None:
         if pace not in PACES:
             raise ValueError(f"pace must be one of {PACES}, got {pace!r}")
         self.env, self.latch, self.pace = env, latch, pace
@@ -76,6 +71,9 @@ class Runner:
         self.stats, self.frame_index = Stats(), 0
         self.recording_since: float | None = None
         self.is_paused = self.is_over = False
+        self.slots, self.slot, self.num_saves = slots, 0, 0
+        self.rewound: int | None = None
+        self.is_exact = True
         self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._recorder = env if isinstance(env, Recorder) else None
         self._told_problem: str | None = None
@@ -117,6 +115,10 @@ class Runner:
             deadline = time.perf_counter()
             while not self._stop.is_set() and (max_frames is None or self.stats.num_frames < max_frames):
                 do_single = self._obey()
+                if self.rewound is not None:
+                    deadline = _wait_for(deadline, 1 / self.env.fps)
+                    self._rewind(1)
+                    continue
                 if not do_single and (
                     self.is_paused or (self.pace == "turn" and script is None and self.latch.is_idle)
                 ):
@@ -161,7 +163,7 @@ class Runner:
     def _reset(self) -> None:
         frame = self.env.reset(start=self.start, seed=self.seed)
         self.is_paused = self.is_paused and not self.is_over
-        self.frame_index, self.is_over = 0, False
+        self.frame_index, self.is_over, self.is_exact = 0, False, True
         self.stats.interrupt()
         self._publish(frame)
         self._watch_recording()
@@ -170,7 +172,10 @@ class Runner:
         """Carry out all waiting commands; True if one step is to be made although paused."""
         do_single = False
         while not self._commands.empty():
-            match self._commands.get():
+            command = self._commands.get()
+            if command is not Command.REWIND:  # whatever else is asked for ends the rewind
+                self._stop_rewind()
+            match command:
                 case Command.RESET:
                     self._reset()
                 case Command.NEXT_START:
@@ -183,8 +188,18 @@ class Runner:
                     self._set_paused(False)
                 case Command.SINGLE_STEP:
                     do_single = self.is_paused and not self.is_over
+                case Command.STEP_BACK:
+                    if self.is_paused:
+                        self._rewind(1)
                 case Command.REWIND:
-                    self._rewind()
+                    self._rewind(1)
+                    self.rewound = self.rewound or (1 if isinstance(self.env, Rewindable) else None)
+                case Command.SAVE:
+                    self._save()
+                case Command.LOAD:
+                    self._load()
+                case Command.NEXT_SLOT:
+                    self.slot = (self.slot + 1) % NUM_SLOTS
                 case Command.RECORD:
                     self._toggle_recording()
                 case Command.FEWER_STEPS:
@@ -206,14 +221,64 @@ class Runner:
             self.seed += 1
         self._reset()
 
-    def _rewind(self) -> None:
+    def _rewind(self, frames: int) -> None:
+        """Go back, or as far as is remembered; say whether what follows is exact."""
         if not isinstance(self.env, Rewindable):
             self.messages.put("this world cannot go back")
             return
-        self._publish(self.env.rewind(REWIND_FRAMES))
-        self.frame_index = max(0, self.frame_index - REWIND_FRAMES)
-        self.is_over = False
+        exact, farthest = self.env.reach()
+        frames = min(frames, farthest)
+        self.is_exact = self.is_exact and frames <= exact
+        frame = self.env.rewind(frames)
+        self.frame_index -= frames
+        if self.rewound is not None:
+            self.rewound += frames
+        if self.is_over:
+            self.is_paused = self.is_over = False
+        self._interrupt(frame)
+
+    def _stop_rewind(self) -> None:
+        if self.rewound is not None:
+            kind = "exact" if self.is_exact else "approximate: further back than the memory goes"
+            self.messages.put(f"went back {self.rewound / self.env.fps:.1f} s ({kind}): a new branch")
+            self.rewound = None
+            self.latch.forget_pending()
+
+    def _interrupt(self, frame: Frame) -> None:
+        """Show a frame that no step has led to."""
         self.stats.interrupt()
+        self._publish(frame)
+        self._watch_recording()
+
+    def _save(self) -> None:
+        if not (self.slots and isinstance(self.env, Rewindable)):
+            self.messages.put("this world cannot be saved")
+            return
+        try:
+            assert self._newest is not None
+            path = self.slots.save(self.slot, self.env.state(), self._newest.frame, self.frame_index)
+            self.num_saves += 1
+            self.messages.put(f"saved to slot {self.slot}: {path}")
+        except OSError as error:
+            self.messages.put(f"not saved: {' '.join(str(error).split())}. Make room on the disk.")
+        self.stats.interrupt()
+
+    def _load(self) -> None:
+        """Return to the slot's state; whatever is wrong with it is said, and play goes on where it was."""
+        if not (self.slots and isinstance(self.env, Rewindable)):
+            self.messages.put("this world cannot be saved")
+            return
+        try:
+            state, index, self.is_exact = self.slots.load(self.slot)
+            frame = self.env.load_state(state)
+        except (SaveError, ValueError, KeyError) as error:  # KeyError: a state of another kind of Env
+            self.messages.put(f"not loaded: {' '.join(str(error).split())}")
+            return
+        self.frame_index = index
+        self.is_paused = self.is_paused and not self.is_over
+        self.is_over = False
+        self.messages.put(f"loaded slot {self.slot}" + ("" if self.is_exact else " (another build: approximate)"))
+        self._interrupt(frame)
 
     def _toggle_recording(self) -> None:
         if not self._recorder:

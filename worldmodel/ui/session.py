@@ -16,12 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from worldmodel.data.states import NUM_SLOTS, Slots
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.env import Env
 from worldmodel.ui.hud import Hud, Readings
 from worldmodel.ui.keymap import Command, Latch, default_bindings
 from worldmodel.ui.runner import Runner, Script, Shown
 from worldmodel.ui.stats import DONE, FLIP, INPUT, START, Stats
+from worldmodel.ui.strip import Cell, draw_strip
 from worldmodel.ui.window import Window
 
 POLL_S = 0.004  # between two looks at the events: a step lasts 57 ms, so nobody can tell
@@ -31,6 +33,7 @@ METER_FRAMES = 64  # averaged over
 HINT_S = 8.0  # how long a new player is told about the keys
 SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
 SCREENSHOT_HEIGHT = 720
+STRIP_S = 2.5  # the save slots are shown after F5, F6 and F9
 
 
 class Session:
@@ -39,6 +42,7 @@ class Session:
     title       what the meters call the world; hud: "off", "min" or "full"
     pace        "realtime", "uncapped" or "turn" (see Runner)
     start, seed what the Env is reset with; num_starts: how many starts Shift+F4 goes through
+    slots       where F5 saves; None: nowhere
     keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
     degrees_per_pixel   mouse sensitivity
     out         folder of screenshots; say: gets each message to the player, one line
@@ -57,6 +61,7 @@ class Session:
         start: Any = 0,
         seed: int = 0,
         num_starts: int = 1,
+        slots: Slots | None = None,
         keys: Mapping[str, Iterable[str]] | None = None,
         degrees_per_pixel: float = 0.15,
         out: Path = Path("out"),
@@ -65,8 +70,10 @@ class Session:
         self.window, self.out, self.say = window, out, say
         self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), degrees_per_pixel)
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
-        self.runner = Runner(env, self.latch, pace, start, seed, num_starts)
+        self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots)
         self._shown: Shown | None = None
+        self._slots_until, self._slot_seen = 0.0, 0
+        self._slot_cells: list[Cell] = []
         self._is_quitting = False
         self._begun_at = self._drawn_at = self._averaged_at = 0.0
         self._averages: dict[str, float] = {}
@@ -112,6 +119,7 @@ class Session:
         if self._shown and (newest or time.perf_counter() - self._drawn_at > REFRESH_S):
             picture = self.window.draw(self._shown.frame)
             self.hud.draw(self.window.surface, picture, self._read(self._shown))
+            self._draw_strip()
             self.window.flip()
             self._drawn_at = time.perf_counter()
             self.runner.stats.num_flips += 1
@@ -139,8 +147,25 @@ class Session:
             case Command.RESUME | Command.PAUSE:
                 self.hud.is_table_shown = False
                 self.runner.send(command)
+            case Command.NEXT_SLOT | Command.SAVE | Command.LOAD:
+                self.runner.send(command)
+                self._slots_until = time.perf_counter() + STRIP_S
             case _:
                 self.runner.send(command)
+
+    def _draw_strip(self) -> None:
+        """The row of save slots, for a moment after a key of theirs."""
+        slots = self.runner.slots
+        if not slots or time.perf_counter() > self._slots_until:
+            self._slot_cells = []
+            return
+        if not self._slot_cells or self._slot_seen != self.runner.num_saves:
+            self._slot_seen = self.runner.num_saves
+            saves = [slots.peek(number) for number in range(NUM_SLOTS)]
+            times = [f"{n}  {save.saved_at[11:16]}" if save else f"{n}  empty" for n, save in enumerate(saves)]
+            self._slot_cells = [Cell(s.frame if s else None, time) for s, time in zip(saves, times, strict=True)]
+        title = "Save slots  \u00b7  F5 save  \u00b7  F9 load  \u00b7  F6 next"
+        draw_strip(self.window.surface, title, self._slot_cells, self.runner.slot, top=0)
 
     def _save_screenshot(self) -> None:
         """The frame without the meters, enlarged by a whole factor, into out/."""
@@ -185,6 +210,8 @@ class Session:
             frame_index=runner.frame_index,
             num_unseen=stats.num_frames - stats.num_shown,
             is_paused=runner.is_paused,
+            rewound_s=None if runner.rewound is None else runner.rewound / runner.env.fps,
+            is_exact=runner.is_exact,
             hint=self._hint(now),
         )
 

@@ -147,6 +147,8 @@ class Window:
                     latch.press(event.scancode)
             elif event.type == pygame.KEYUP:
                 latch.release(event.scancode)
+                if command_of(event.scancode, 0, 0) is Command.REWIND:
+                    commands.append(Command.STOP_REWIND)
             elif event.type == pygame.MOUSEMOTION:
                 if self.is_captured:
                     latch.move(*event.rel)
