@@ -2,7 +2,11 @@
 
     python play.py                                    the default world, dreamed on this machine
     python play.py world=doom env=real record=true    the real game, recorded to recordings/doom/
+    python play.py world=doom env=both                real and dreamed side by side
     python play.py replay=recordings/doom/000003      watch a recording
+    python play.py replay=recordings/doom/000003 verify=true     dream it again and compare every frame
+    python play.py replay=recordings/doom/000003 branch_at=450   play on from its frame 450
+    python play.py control=script script="forward*8,left*4,fire" headless=true frames=300 out=a.mp4
     python play.py headless=true seconds=5            no window: a tour, filmed to out/
 
 All options: conf/play.yaml. Exit code 2: one line says what to change. WORLDMODEL_TRACEBACK=1 shows where it happened.
@@ -33,12 +37,17 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from worldmodel.action import Action
 from worldmodel.config import load_yaml, typed
+from worldmodel.data.both import Both
+from worldmodel.data.episode import load_episode
+from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
-from worldmodel.data.replay import Replay
+from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EnvError
-from worldmodel.ui.options import attempt, check_choices, check_options, load_start, safe_name
+from worldmodel.ui.abilities import Opening
+from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script, safe_name
 from worldmodel.ui.session import Session
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
@@ -46,6 +55,7 @@ from worldmodel.ui.window import Window, WindowError, has_display
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 GAMES = Path(__file__).with_name("conf") / "game"
 VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
+QUEUED_STEPS = 64  # of a recording may wait for the disk
 say = partial(print, flush=True)
 
 
@@ -56,6 +66,10 @@ class Config:
     world: str | None
     env: str
     replay: str | None
+    verify: bool
+    branch_at: int | None
+    control: str
+    script: str
     start: Any
     seed: int
     steps: int | None
@@ -76,6 +90,10 @@ class Config:
 
     def __post_init__(self) -> None:
         check_choices(vars(self))
+        if not self.replay and (self.verify or self.branch_at is not None):
+            raise ValueError("verify and branch_at need a recording: replay=FOLDER")
+        if (self.control == "script") != bool(self.script):
+            raise ValueError('control=script and script="forward*8,left*4,fire" belong together')
 
 
 @dataclass
@@ -85,28 +103,42 @@ class Opened:
     env: Env
     title: str
     num_starts: int
-    slots: Slots
+    slots: Slots | None
+
+
+def open_real(name: str) -> Env:
+    """The real game of that name. EnvError if it is not installed."""
+    from worldmodel.games import GameConfig, open_game
+
+    return open_game(typed(GameConfig, load_yaml(GAMES / f"{safe_name(name)}.yaml")))
 
 
 def open_env(cfg: Config, player: str) -> Opened:
     """What was asked for; player: who a recording says has acted."""
-    if cfg.replay:
+    episode = load_episode(cfg.replay) if cfg.replay else None
+    if cfg.replay and not (cfg.verify or cfg.branch_at is not None):
         replay = Replay(cfg.replay)
         identity = f"episode {hashlib.sha256(json.dumps(replay.episode.meta.to_json()).encode()).hexdigest()}"
         return Opened(replay, f"{cfg.replay} (replay)", 1, Slots(Path(cfg.saves) / "replay", identity, VERSION))
     import worldmodel
 
-    world = worldmodel.load(cfg.world or worldmodel.default_world())
+    told = str(episode.meta.extra.get("world", "")) if episode else ""
+    chosen = cfg.world or told or worldmodel.default_world()
+    world = worldmodel.load(chosen)
+    is_real = cfg.env == "real" if episode is None else episode.meta.source == "real"
+    is_both = episode is None and cfg.env == "both"
+    if episode and not is_real and episode.meta.world_sha256 != world.sha256:
+        raise ValueError(
+            f"{cfg.replay}: recorded in another world or version than {chosen}. Choose it with world=PATH."
+        )
     name = safe_name(world.name)
     about: dict[str, Any] = {"game": world.info["game"], "licence": world.info["licence"], "player": player}
+    about["extra"] = {"world": chosen}
     env: Env
-    if cfg.env == "real":
-        from worldmodel.games import GameConfig, open_game
-
-        game = load_yaml(GAMES / f"{safe_name(world.info['game'])}.yaml")
-        env, num_starts = open_game(typed(GameConfig, game)), 1
+    num_starts, slots = 1, None
+    if is_real:
+        env = open_real(world.info["game"])
         about["source"] = "real"
-        slots = Slots(Path(cfg.saves) / f"{name}-real", f"game {json.dumps(game, sort_keys=True)}", VERSION)
     else:
         import torch
 
@@ -116,16 +148,53 @@ def open_env(cfg: Config, player: str) -> Opened:
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
         build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
         slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)
-    recorder = Recorder(env, cfg.record if isinstance(cfg.record, str) else Path("recordings") / name, **about)
+        about["check"] = partial(diagnosis, engine)
+        if is_both:
+            env, num_starts, slots = Both(open_real(world.info["game"]), engine), 1, None
+            about |= {"game": f"{world.info['game']}-both", "check": lambda frame: None}
+    folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
+    recorder = Recorder(env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
     if cfg.record:
         recorder.start()
-    return Opened(recorder, f"{name} ({cfg.env})", num_starts, slots)
+    return Opened(
+        recorder, f"{name} ({'real' if is_real else 'real beside dream' if is_both else 'dream'})", num_starts, slots
+    )
+
+
+class ReplayError(ValueError):
+    """A recording that is not what the world makes now."""
+
+
+def opening_of(cfg: Config, env: Env) -> Opening:
+    """What is played before the player takes over: a recording up to branch_at, or a script."""
+    if cfg.script:
+        return Opening([(action, None) for action in parse_script(cfg.script, env.actions)])
+    if cfg.branch_at is None:
+        return Opening(())
+    episode = load_episode(str(cfg.replay))
+    if not 0 <= cfg.branch_at <= episode.num_steps:
+        raise ReplayError(f"{cfg.replay}: no frame {cfg.branch_at}; it has frames 0 to {episode.num_steps}")
+    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[: cfg.branch_at]
+    return Opening(moves, lambda env: begin_again(env, episode), is_fast=True)
+
+
+def verify(cfg: Config, env: Env) -> None:
+    """Make a recording again and compare every frame; ReplayError names the first that differs."""
+    episode = load_episode(str(cfg.replay))
+    every = max(1, round(10 * env.fps))
+    t = first_difference(
+        env, episode, lambda t: say(f"{t} of {episode.num_steps} frames equal") if t % every == 0 else None
+    )
+    if t is not None:
+        at = f"frame {t} ({t / env.fps:.1f} s)"
+        raise ReplayError(f"{cfg.replay}: {at} is the first that differs. Another machine, torch or version made it.")
+    say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
 
 
 def play(cfg: Config) -> None:
     """Open the world and hand it to a window, or to the tour where there is none."""
-    is_windowed = has_display() if cfg.headless == "auto" else not cfg.headless
-    if cfg.headless == "auto" and not is_windowed:
+    is_windowed = not cfg.verify and has_display() if cfg.headless == "auto" else not cfg.headless
+    if cfg.headless == "auto" and not is_windowed and not cfg.verify:
         say(f"no display: playing a tour of {cfg.seconds:g} s instead")
     begun = time.perf_counter()
     opened = open_env(cfg, "human" if is_windowed else "tour")
@@ -133,12 +202,24 @@ def play(cfg: Config) -> None:
     try:
         say(f"{opened.title}: loaded in {time.perf_counter() - begun:.2f} s")
         cfg.start = load_start(cfg.start, env.size_hw, say)
-        if is_windowed:
+        if cfg.verify:
+            verify(cfg, env)
+        elif is_windowed:
             play_in_window(cfg, opened)
         else:
-            say(tour(env, cfg.seconds, Path(cfg.out), start=cfg.start, seed=cfg.seed, say=say).summary())
+            play_headless(cfg, env)
     finally:
         env.close()
+
+
+def play_headless(cfg: Config, env: Env) -> None:
+    """Film a script or the tour, as fast as the world goes."""
+    opening, idle = opening_of(cfg, env), Action()
+    moves = [action for action, _ in opening.moves]
+    script = (lambda t: moves[t] if t < len(moves) else idle) if moves else None
+    length = env.episode.num_steps if isinstance(env, Replay) else len(moves) or round(cfg.seconds * env.fps)
+    shown: dict[str, Any] = {"start": cfg.start, "seed": cfg.seed, "say": say}
+    say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 
 
 def play_in_window(cfg: Config, opened: Opened) -> None:
@@ -150,10 +231,15 @@ def play_in_window(cfg: Config, opened: Opened) -> None:
             window.toggle_fullscreen()
         world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed}
         view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
-        world |= {"title": opened.title, "num_starts": opened.num_starts, "slots": opened.slots}
+        world |= {
+            "title": opened.title,
+            "num_starts": opened.num_starts,
+            "slots": opened.slots,
+            "opening": opening_of(cfg, env),
+        }
         session = Session(env, window, say=say, **world, **view)
         gc.freeze()  # what is loaded stays: the collector need not walk through it during play
-        script = tour_script(env.actions, env.fps) if cfg.frames else None
+        script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
         say(session.run(cfg.frames, script).summary())
     finally:
         window.close()
@@ -168,6 +254,7 @@ def main(raw: DictConfig) -> None:
 def run() -> int:
     """From the command line to an exit code."""
     options = [field.name for field in fields(Config)]
+    sys.argv[1:] = [f"script='{a[7:]}'" if a.startswith("script=") and a[7:8] not in "'\"" else a for a in sys.argv[1:]]
     return attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS) or attempt(main, USER_ERRORS)
 
 

@@ -156,6 +156,27 @@ def test_a_rewind_past_all_that_is_known_ends_at_the_oldest_latent(path, monkeyp
     play(env, 2)
 
 
+def test_what_if_shows_where_each_action_leads_and_stays_where_it_is(path):
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    play(env, 9)
+    actions = [Action(), Action({"forward"}), Action({"attack"}, (9.0, 0.0))]
+    frames = env.what_if(actions, 5)
+    before = env.state()
+    for action, frame in zip(actions, frames, strict=True):
+        env.load_state(before)
+        there = [env.step(action) for _ in range(5)][-1]
+        assert np.abs(frame.astype(int) - there).max() <= 1  # a batch rounds differently
+    env.load_state(before)
+    assert same([env.step(Action())], [engine_at(path, before).step(Action())])
+
+
+def engine_at(path, state):
+    env = engine(path)
+    env.load_state(state)
+    return env
+
+
 def test_a_state_of_another_shape_is_refused(path):
     env = engine(path)
     env.reset()

@@ -3,7 +3,7 @@ import pygame
 import pytest
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.ui.hud import KEY, LEVELS, RED, Hud, Readings
+from worldmodel.ui.hud import KEY, LEVELS, LIT, RED, Hud, KeyCaps, Readings
 from worldmodel.ui.keymap import KEYS, Command, default_bindings
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
 
@@ -20,6 +20,8 @@ def readings(**changed) -> Readings:
             **values,
             "frame_index": 9,
             "num_unseen": 0,
+            "num_dropped": 0,
+            "divergence": None,
             "is_paused": False,
             "rewound_s": None,
             "is_exact": True,
@@ -79,7 +81,7 @@ def test_a_pressed_key_lights_its_cap_and_no_other():
 
 def test_no_two_caps_overlap():
     buttons = [*SPACE.buttons, "jump", "run", "fly", "turn_right", "strafe_right", "backward"]
-    places = Hud("", SPACE, default_bindings(buttons), "min")._caps.values()
+    places = KeyCaps(SPACE, default_bindings(buttons))._places.values()
     boxes = [pygame.Rect(100 * column, 100 * row, 100 * width, 100) for column, row, width in places]
     assert len(boxes) == len(buttons)
     assert all(box.collidelist(boxes[:i]) == -1 for i, box in enumerate(boxes))
@@ -117,7 +119,7 @@ def test_the_key_table_names_every_button_and_command():
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
-    without_keys = {Command.HOLD, Command.RESUME, Command.STOP_REWIND}
+    without_keys = {Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 
@@ -126,6 +128,17 @@ def test_while_time_runs_backwards_the_hud_says_how_far_and_how_well():
     marks = [drawn(hud("off"), rewound_s=1.2, is_exact=exact) for exact in (True, False)]
     assert all(m.any() for m in marks)
     assert (marks[0] != marks[1]).any()
+
+
+def test_the_curve_of_divergence_rises_with_the_likeness():
+    assert not drawn(hud("off"), divergence=None).any()
+    surfaces = []
+    for value in (12.0, 38.0):
+        surface = pygame.Surface((960, 480))
+        hud("off").draw(surface, PICTURE, readings(divergence=[value] * 9))
+        lit = (pygame.surfarray.array3d(surface).swapaxes(0, 1) == LIT[:3]).all(-1)
+        surfaces.append(np.nonzero(lit)[0].mean())
+    assert surfaces[0] > surfaces[1] + 10
 
 
 def test_an_unknown_level_is_refused():

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_session import FakeEnv, PlainEnv
 
 import play
@@ -16,7 +18,8 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
-from worldmodel.ui.options import OptionError, check_options, crop_to, safe_name
+from worldmodel.ui.film import export
+from worldmodel.ui.options import OptionError, check_options, crop_to, parse_script, safe_name
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
 
@@ -59,7 +62,7 @@ def raising(error):
         ("doom", "not option=value"),
         ("steps=two", "steps"),
         ("steps=[", "input '['"),
-        ("env=gym", "dream, real"),
+        ("env=gym", "dream, real, both"),
         ("pace=warp", "realtime, uncapped, turn"),
         ("hud=loud", "off, min, full"),
         ("headless=perhaps", "auto"),
@@ -67,6 +70,9 @@ def raising(error):
         ("replay=nowhere", "nowhere"),
         ("start=nowhere.png", "nowhere.png"),
         ("headless=false", "headless=true"),
+        ("verify=true", "replay=FOLDER"),
+        ("branch_at=3", "replay=FOLDER"),
+        ("control=script", "belong together"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line_and_with_exit_code_2(command, argument, remedy):
@@ -167,11 +173,13 @@ def test_a_tour_uses_every_button_and_the_mouse():
 
 def test_a_tour_writes_a_readable_film_and_measures_the_steps(tmp_path):
     env = PlainEnv()
-    seen = tour(env, seconds=30 / env.fps, out=tmp_path / "new", seed=3)
+    seen = tour(env, 30, tmp_path / "new", seed=3)
     assert env.resets == [(0, 3)]
     assert len(env.taken) == seen.stats.num_frames == 30
-    assert read_video(seen.video).shape == (30, 360, 480, 3)
-    assert load_image(seen.sheet).shape[0] > 4 * 6
+    video, gif, sheet = seen.files
+    assert read_video(video).shape == (31, 360, 480, 3)
+    assert gif.stat().st_size > 100
+    assert load_image(sheet).shape[0] > 4 * 6
     assert seen.fps > 0 < seen.p99_ms
 
 
@@ -181,5 +189,92 @@ def test_a_tour_begins_again_when_the_episode_ends(tmp_path):
             raise EpisodeEnd
 
     env = PlainEnv(on_step)
-    assert tour(env, seconds=10 / env.fps, out=tmp_path).stats.num_frames == 10
+    assert tour(env, 10, tmp_path).stats.num_frames == 10
     assert env.resets == [(0, 0), (0, 0)]
+
+
+def test_a_film_shows_the_pressed_keys(tmp_path):
+    grey = [np.full((60, 80, 3), 90, np.uint8)] * 3
+    for name, action in (("idle", Action()), ("held", Action({"forward"}))):
+        export([tmp_path / f"{name}.png"], grey, [action] * 2, PlainEnv.actions, 10.0)
+    idle, held = (load_image(tmp_path / f"{name}.png") for name in ("idle", "held"))
+    assert (idle[:, :80] == held[:, :80]).all()  # no action has led to the first frame
+    assert (idle != held).any()
+    with pytest.raises(ValueError, match=r"\.mp4, \.gif or \.png"):
+        export([tmp_path / "a.avi"], grey, [Action()] * 2, PlainEnv.actions, 10.0)
+
+
+SPACE = ActionSpace(("forward", "turn_left", "attack"), (20.0, 0.0))
+
+
+def test_a_script_is_what_it_says():
+    assert parse_script("forward*2, left+fire, wait, look:3:-1*2", SPACE) == [
+        *[Action({"forward"})] * 2, Action({"turn_left", "attack"}), Action(), *[Action((), (3.0, -1.0))] * 2,
+    ]  # fmt: skip
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.tuples(st.sets(st.sampled_from(SPACE.buttons), min_size=1), st.integers(1, 9)), min_size=1))
+def test_any_script_comes_back(items):
+    text = ",".join(f"{'+'.join(names)}*{count}" for names, count in items)
+    assert parse_script(text, SPACE) == [Action(names) for names, count in items for _ in range(count)]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.text(alphabet="forwadlk*+,:0123 -eé", max_size=20))
+def test_no_text_breaks_the_parser(text):
+    try:
+        assert all(isinstance(action, Action) for action in parse_script(text, SPACE))
+    except OptionError:
+        return
+
+
+@pytest.mark.parametrize(
+    "text", ["", "forward*", "forward*0", "fly", "forward,,left", "look:x", "look:nan", "wait*9999999"]
+)
+def test_a_wrong_script_says_what_there_is(text):
+    with pytest.raises(OptionError, match="script"):
+        parse_script(text, SPACE)
+
+
+def test_a_script_is_filmed_to_one_file(command, tmp_path):
+    code, out, err = command(
+        "headless=true", "control=script", "script=forward*8,left*4,fire", "frames=20", "out=films/a.mp4"
+    )
+    assert (code, err) == (0, [])
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.mp4", "films"]
+    assert len(read_video(tmp_path / "films/a.mp4")) == 21
+    assert out[-1].startswith("tour: 20 frames")
+
+
+def recorded(command, tmp_path):
+    assert command("headless=true", "frames=12", "record=true")[0] == 0
+    return "replay=recordings/fake/000000"
+
+
+def test_a_recording_is_made_again_and_the_first_difference_is_named(command, tmp_path, monkeypatch):
+    replay = recorded(command, tmp_path)
+    assert command(replay, "verify=true")[1][-1].endswith("all 13 frames made again, byte by byte")
+    frame_of = FakeEnv.frame_of
+    monkeypatch.setattr(FakeEnv, "frame_of", staticmethod(lambda t: frame_of(t) + (t == 7)))
+    code, _, err = command(replay, "verify=true")
+    assert code == 2
+    assert "frame 7 (0.0 s) is the first that differs" in err[0]
+
+
+def test_a_recording_of_another_world_is_not_made_again(command, tmp_path, monkeypatch):
+    replay = recorded(command, tmp_path)
+    monkeypatch.setattr(WORLD, "sha256", "1" * 64)
+    code, _, err = command(replay, "verify=true")
+    assert code == 2
+    assert "another world" in err[0]
+
+
+def test_a_player_takes_over_at_a_frame_of_a_recording(command, tmp_path, monkeypatch):
+    replay = recorded(command, tmp_path)
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
+    code, out, err = command(replay, "branch_at=9", "frames=12")
+    assert (code, err) == (0, [])
+    assert "frame 9: yours from here" in out
+    assert "frames 0 to 12" in command(replay, "branch_at=13")[2][0]

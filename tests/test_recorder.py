@@ -1,3 +1,9 @@
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -184,3 +190,86 @@ def test_an_episode_is_never_written_over(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(FileExistsError):
         EpisodeWriter(tmp_path / "a", env._about)
+
+
+def queued(folder, most=4):
+    return Recorder(Counter(), folder, queued=most, source="real", game="counter")
+
+
+def test_a_queued_recorder_writes_the_same(tmp_path):
+    for name, env in (("a", record(tmp_path / "a", Counter())), ("b", queued(tmp_path / "b", 99))):
+        env.start()
+        env.reset()
+        press(env, 20)
+        env.close()
+        assert load_episode(tmp_path / name / "000000").num_steps == 20
+    a, b = (load_episode(tmp_path / name / "000000") for name in "ab")
+    assert (a.actions, a.checksums) == (b.actions, b.checksums)
+    np.testing.assert_array_equal(a.frames(), b.frames())
+
+
+def test_a_slow_disk_drops_counted_steps_and_never_stops_the_play(tmp_path, monkeypatch):
+    """The disk stands still until 30 steps are made; at most the queue's 4 and one in work are of the first episode."""
+    goes_on, write = threading.Event(), recorder_module.VideoWriter.write
+    monkeypatch.setattr(recorder_module.VideoWriter, "write", lambda self, f: (goes_on.wait(20), write(self, f))[1])
+    env = queued(tmp_path)
+    env.start()
+    env.reset()
+    press(env, 30)
+    assert 20 < env.num_dropped <= 30
+    goes_on.set()
+    env._late._thread.join()
+    dropped = env.num_dropped
+    press(env, 3)
+    env.close()
+    assert env.num_dropped == dropped
+    first, second = (load_episode(p) for p in list_episodes(tmp_path))
+    assert first.num_steps + dropped == 30
+    assert (second.num_steps, second.meta.extra["begun"]) == (3, "gap")
+    assert shown(second.path)[0] == [30, 31, 32, 33]
+
+
+def test_a_queued_recorder_tells_of_a_full_disk(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    env = queued(tmp_path, 99)
+    env.start()
+    env.reset()
+    press(env, 3)
+    monkeypatch.setattr(recorder_module.VideoWriter, "write", fail)
+    press(env, 2)
+    env.stop()
+    assert "No space" in env.problem
+
+
+KILLED = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[2])
+from test_recorder import queued
+from worldmodel.action import Action
+from pathlib import Path
+env = queued(Path(sys.argv[1]), 64)
+env.start()
+env.reset()
+seconds = float(sys.argv[3])
+begun = time.perf_counter()
+while time.perf_counter() - begun < seconds:
+    env.step(Action({"add"}))
+    time.sleep(0.02)
+print(env._writer.num_steps, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.9, 1.3, 1.75])
+def test_a_killed_game_loses_at_most_a_second(tmp_path, seconds):
+    """At most 20 steps, a second of this world, are missing; the rest is whole."""
+    here = Path(__file__).parent
+    arguments = [sys.executable, "-c", KILLED, tmp_path, here, str(seconds)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=here.parent)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    made = int(done.stdout)
+    episode = load_episode(tmp_path / "000000")
+    assert made - 20 <= episode.num_steps <= made
+    assert shown(episode.path)[0][:5] == [0, 1, 2, 3, 4]

@@ -1,10 +1,13 @@
+import json
+
 import numpy as np
 import pytest
+from test_recorder import Counter, RewindableCounter
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.episode import Meta, load_episode
-from worldmodel.data.recorder import EpisodeWriter
-from worldmodel.data.replay import CHUNK, MAX_CHUNKS, Replay
+from worldmodel.data.episode import EpisodeError, Meta, list_episodes, load_episode
+from worldmodel.data.recorder import EpisodeWriter, Recorder
+from worldmodel.data.replay import CHUNK, MAX_CHUNKS, Replay, first_difference
 from worldmodel.env import Env, EpisodeEnd, Rewindable
 
 T, H, W = CHUNK * (MAX_CHUNKS + 1) + 5, 16, 26
@@ -61,3 +64,48 @@ def test_a_replay_keeps_few_frames_in_memory_and_lends_none_of_them(path):
     assert replay.reset().max() < 20
     replay.close()
     replay.close()
+
+
+def recording(folder, folder_env, commands):
+    """Play a Counter under a Recorder; commands: callables of the recorder between its steps."""
+    env = Recorder(folder_env, folder, source="real", game="counter")
+    env.start()
+    env.reset()
+    for command in commands:
+        for _ in range(3):
+            env.step(Action({"add"}))
+        command(env)
+    env.step(Action())
+    env.close()
+    return [load_episode(p) for p in list_episodes(folder)]
+
+
+def test_every_recording_can_be_made_again_also_one_that_began_in_play(tmp_path):
+    episodes = recording(
+        tmp_path, RewindableCounter(), [lambda e: e.rewind(1), lambda e: (e.stop(), e.step(Action()), e.start())]
+    )
+    assert [episode.meta.extra["begun"] for episode in episodes] == ["reset", "rewind", "in play"]
+    for episode in episodes:
+        assert first_difference(RewindableCounter(), episode) is None
+
+
+def test_the_first_frame_that_differs_is_found(tmp_path):
+    class Wrong(RewindableCounter):
+        def frame(self):
+            return super().frame() + (self.count == 2)
+
+    episode, _ = recording(tmp_path, RewindableCounter(), [lambda e: e.reset()])
+    assert first_difference(Wrong(), episode) == 2
+
+
+def test_what_began_in_play_without_a_state_and_old_recordings_can_only_be_watched(tmp_path):
+    first, second = recording(tmp_path, Counter(), [lambda e: (e.stop(), e.start())])
+    with pytest.raises(EpisodeError, match="only be watched"):
+        first_difference(Counter(), second)
+    lines = (first.path / "actions.jsonl").read_text().splitlines()
+    old = [{k: v for k, v in json.loads(line).items() if k in ("t", "buttons", "mouse")} for line in lines]
+    (first.path / "actions.jsonl").write_text("\n".join(map(json.dumps, old)))
+    episode = load_episode(first.path)
+    assert episode.actions == first.actions
+    with pytest.raises(EpisodeError, match="older version"):
+        first_difference(Counter(), episode)

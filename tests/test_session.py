@@ -7,10 +7,13 @@ import pygame
 import pytest
 
 from worldmodel.action import Action, ActionSpace
+from worldmodel.data.episode import frame_checksum, load_episode
+from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
-from worldmodel.data.replay import Replay
+from worldmodel.data.replay import Replay, first_difference
 from worldmodel.data.states import Slots
 from worldmodel.env import EpisodeEnd
+from worldmodel.ui.abilities import Opening
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.runner import _wait_for
 from worldmodel.ui.session import Session
@@ -54,7 +57,8 @@ class PlainEnv:
 class FakeEnv(PlainEnv):
     """The same, Rewindable, with 1, 2 or 4 sampling steps, and with work left after a step."""
 
-    _steps, num_settled = 2, 0
+    _steps, num_settled, seed = 2, 0, 0
+    device = dtype = "fake"
 
     @property
     def steps(self):
@@ -261,7 +265,171 @@ def test_record_on_and_off_makes_an_episode_of_what_was_between(window, tmp_path
     _, session, said = play(window, {3: [Command.RECORD], 8: [Command.RECORD]}, env=recorder(tmp_path))
     assert said[1:] == [f"recorded {tmp_path / '000000'}"]
     assert Replay(tmp_path / "000000").episode.num_steps == 5
-    assert session.runner.recording_since is None
+    assert session.runner.taping.recording_since is None
+
+
+def test_the_last_seconds_are_kept_without_having_recorded(window, tmp_path, monkeypatch):
+    """Steps 1 to 9, of which 2 were taken back, at a tape of 5 steps: the frames of steps 4 to 9."""
+    monkeypatch.setattr("worldmodel.ui.tape.SECONDS", 5 / FakeEnv.fps)
+    back = [Command.REWIND, Command.STOP_REWIND]
+    commands = {2: back * 2, 11: [Command.KEEP_LAST]}
+    _, _, said = play(window, commands, env=recorder(tmp_path / "rec"), out=tmp_path / "out")
+    assert said[-1].startswith(f"kept 0 s: {tmp_path / 'rec' / '000000'} and")
+    episode = load_episode(tmp_path / "rec" / "000000")
+    assert episode.num_steps == 5
+    assert episode.checksums == tuple(frame_checksum(FakeEnv.frame_of(t)) for t in range(4, 10))
+    assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".gif", ".mp4", ".png"]
+    assert episode.meta.extra["begun"] == "tape"
+
+
+def test_a_short_tape_holds_all_since_the_reset_and_can_be_made_again(window, tmp_path):
+    play(window, {7: [Command.KEEP_LAST]}, env=recorder(tmp_path / "rec"), out=tmp_path / "out")
+    episode = load_episode(tmp_path / "rec" / "000000")
+    assert episode.num_steps == 7
+    assert first_difference(FakeEnv(), episode) is None
+
+
+def test_what_cannot_be_kept_is_told(window, tmp_path):
+    (tmp_path / "file").write_text("")
+    _, _, said = play(window, {7: [Command.KEEP_LAST]}, env=recorder(tmp_path / "file"), out=tmp_path / "out")
+    assert said[-1].startswith("not kept:")
+
+
+class Seer(FakeEnv):
+    """Looks ahead: its frame of a prospect is all of one value, the number of the action."""
+
+    def what_if(self, actions, frames):
+        self.asked = actions, frames
+        return [np.full((*self.size_hw, 3), 40 * i, np.uint8) for i in range(len(actions))]
+
+
+def paused_session(window, env, steps):
+    """A session that stands after so many steps, paused, with its window drawn once."""
+    session = Session(env, window, pace="uncapped", hud="off")
+    env.on_step = lambda t: t == steps and session.runner.send(Command.PAUSE)
+    session.runner._reset()
+    for _ in range(steps):
+        session.runner._step(None)
+    session.runner._obey()
+    assert session.runner.is_paused
+    session._turn(listens=True)
+    return session
+
+
+def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a_second(window, monkeypatch):
+    monkeypatch.setattr(Seer, "fps", 5.0)
+    env = Seer()
+    session = paused_session(window, env, 3)
+    session._obey(Command.WHAT_IF)
+    session.runner._obey()
+    session._drawn_at = 0.0
+    session._turn(listens=True)
+    assert env.asked == ([Action(), *(Action({name}) for name in env.actions.buttons)], 5)
+    assert len(session.window.choices) == 5
+    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.choices[1].center))
+    session._turn(listens=True)
+    session.runner._obey()
+    assert not session.runner.is_paused
+    while session.runner.is_opening:
+        session.runner._step(None)
+    assert env.taken[3:] == [Action({"forward"})] * 5
+    assert session.runner.is_paused
+    assert session.runner.fan == []
+
+
+def test_a_click_on_the_timeline_goes_there(window):
+    env = FakeEnv()
+    session = paused_session(window, env, 30)
+    moments = [number for number, _ in session._timeline]
+    assert moments[-1] == 30
+    assert len(moments) == len(session.window.choices) <= 12
+    for number, cell in session._timeline:
+        np.testing.assert_array_equal(cell.frame, FakeEnv.frame_of(number))
+    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.choices[4].center))
+    session._turn(listens=True)
+    session.runner._obey()
+    assert env.t == session.runner.frame_index == moments[4]
+    assert session.runner.is_paused
+    assert len(session.runner.tape.frames()) == moments[4] + 1
+
+
+def test_what_a_world_cannot_show_it_says(window):
+    session = paused_session(window, FakeEnv(), 3)
+    for command in (Command.WHAT_IF, Command.RESYNC):
+        session.runner.send(command)
+    session.runner._obey()
+    lines = [session.runner.messages.get(), session.runner.messages.get()]
+    assert "pause a dreamed world" in lines[0]
+    assert "env=both" in lines[1]
+
+
+def test_an_opening_is_played_before_the_player_and_again_after_a_reset(window):
+    moves = [(Action({"forward"}), 4), (Action({"attack"}), None)]
+    env, said = FakeEnv(), []
+    opening = Opening(moves, begin=lambda env: env.reset(start=5), is_fast=True)
+    session = Session(env, window, pace="turn", say=said.append, opening=opening)
+
+    def on_step(t):
+        if t == 2:
+            session.latch.press(pygame.KSCAN_LEFT)
+        if t == 3:
+            session.runner.send(Command.RESET)
+
+    env.on_step = on_step
+    session.run(max_frames=6)
+    names = [sorted(action.buttons) for action in env.taken]
+    assert names == [["forward"], ["attack"], ["turn_left"], ["forward"], ["attack"], ["turn_left"]]
+    assert env.resets == [(5, 0)] * 2
+    assert env.steps == 4
+    assert said.count("frame 2: yours from here") == 2
+
+
+class FrailEnv(FakeEnv):
+    """Its dream breaks at the given times, with seed 0 only unless is_hopeless."""
+
+    fps, is_hopeless = 10.0, False
+
+    def step(self, action):
+        frame = super().step(action)
+        is_broken = self.t == 15 and (self.is_hopeless or self.seed == 0)
+        return np.zeros_like(frame) if is_broken else frame
+
+
+def frail(folder, env):
+    return Recorder(env, folder, check=lambda frame: diagnosis(env, frame), source="real", game="fake")
+
+
+def test_a_broken_frame_is_never_shown_or_recorded_and_the_world_goes_back_a_second(window, tmp_path):
+    env = frail(tmp_path, FrailEnv())
+    env.start()
+    shown, said = [], []
+    session = Session(env, window, pace="uncapped", say=said.append)
+    publish = session.runner._publish
+    session.runner._publish = lambda frame, *rest: (shown.append(frame), publish(frame, *rest))
+    session.run(20, idle)
+    assert said[1] == "the dream broke (the picture was one colour): back to 0.9 s ago"
+    assert all(frame.any() for frame in shown)
+    assert env.env.t == session.runner.frame_index == 5 + 6  # 14 good steps, 9 of them taken back, 6 more
+    first, second = (load_episode(tmp_path / name) for name in ("000000", "000001"))
+    assert first.num_steps == 14
+    assert second.meta.parent == {"episode": "000000", "frame": 5}
+    assert first_difference(FrailEnv(), first) is None
+
+
+def test_a_dream_that_keeps_breaking_goes_back_to_the_start_and_waits(window, tmp_path):
+    env = frail(tmp_path, FrailEnv())
+    env.env.is_hopeless = True
+    said = []
+    session = Session(env, window, pace="uncapped", say=said.append)
+    env.env.on_step = lambda t: t > 60 and session.runner.stop()
+    resumed = []
+    wait = session.runner._wake.wait
+    session.runner._wake.wait = lambda s: (resumed.append(0), session.runner.stop(), wait(s))
+    session.run(80, idle)
+    assert [line.split("): ")[1] for line in said[1:]] == ["back to 0.9 s ago"] * 2 + ["back to the start"]
+    assert session.runner.is_paused
+    assert env.env.t == 0
+    assert resumed
 
 
 def test_an_error_in_the_world_ends_the_session_and_keeps_the_recording(window, tmp_path):

@@ -125,6 +125,25 @@ def test_a_world_without_a_mouse_axis_never_captures(window):
     assert keys.take() == Action({"attack"})
 
 
+def test_a_picture_is_chosen_by_click_or_number_and_nothing_reaches_the_world(window):
+    keys = latch()
+    window.choices = [pygame.Rect(0, 0, 10, 10), pygame.Rect(20, 0, 10, 10)]
+    post(pygame.MOUSEBUTTONDOWN, button=1, pos=(25, 5))
+    assert (window.pump(keys), window.chosen) == ([Command.CHOOSE], 1)
+    key(pygame.KEYDOWN, pygame.KSCAN_1)
+    assert (window.pump(keys), window.chosen) == ([Command.CHOOSE], 0)
+    key(pygame.KEYDOWN, pygame.KSCAN_3)  # there is no third
+    assert window.pump(keys) == []
+    assert not window.is_captured
+    assert keys.take() == Action()
+
+
+def test_letting_backspace_go_ends_the_rewind(window):
+    key(pygame.KEYDOWN, pygame.KSCAN_BACKSPACE)
+    key(pygame.KEYUP, pygame.KSCAN_BACKSPACE)
+    assert window.pump(latch()) == [Command.REWIND, Command.STOP_REWIND]
+
+
 def test_losing_the_focus_releases_keys_and_mouse_and_asks_for_a_pause(window):
     keys = latch()
     window.capture()

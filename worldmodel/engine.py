@@ -8,6 +8,7 @@ after the frame is on screen.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,33 @@ class Engine:
         if last is not None and not self.merge:
             commit_block(self.model, self._cache, last.latent, last.action)
             last.past = self._cache.frame(self._cache.length - 1)
+
+    @torch.inference_mode()
+    def what_if(self, actions: Sequence[Action], frames: int) -> list[Frame]:
+        """The frame that holding each of the actions for so many frames leads to, dreamed as one batch.
+
+        The world stays where it is. Stepping there later gives the same up to the rounding of a batch.
+        """
+        self._recall()
+        moves = torch.from_numpy(np.stack([self.actions.to_vector(action) for action in actions]))[:, None]  # (K, 1, A)
+        moves, shape = moves.to(self.device), (len(actions), *self._shape[1:])
+        cache, last = self.model.new_cache(len(actions)), self._pending
+        cache.load_state(self._cache.state())
+        if last is not None:
+            commit_block(self.model, cache, last.latent.expand(shape), last.action.expand(len(actions), -1, -1))
+        latents = torch.zeros(shape)
+        for index in range(self._index, self._index + frames):
+
+            def noise(step: int, index: int = index) -> Tensor:
+                return frame_noise(self.seed, index, step, self._shape).to(self.device).expand(shape)
+
+            latents = denoise_block(self.model, cache, moves, self.world.sigmas[self._steps], noise)
+            commit_block(self.model, cache, latents, moves)
+        return [self.tokenizer.decode(latent[0]).cpu().numpy() for latent in latents]
+
+    def vitals(self) -> float:
+        """The largest magnitude in the newest frame's latent; nan or inf where the dream has broken."""
+        return float(self._moments[-1].latent.abs().max()) if self._moments else 0.0
 
     def state(self) -> dict[str, Any]:
         """Everything that decides the future: memory, place in time, seed and steps, as tensors and builtins."""

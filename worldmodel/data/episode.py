@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ SCHEMA = 1
 ALIGNMENT = "actions[t] takes frame[t] to frame[t+1]"
 SOURCES, SPLITS = ("real", "dream"), ("train", "heldout")
 VIDEO, ACTIONS, META, OPEN_META, INDEX = "video.mp4", "actions.jsonl", "meta.json", "meta.open.json", "dataset.json"
+START_STATE = "states/start.save"  # of the world at frame 0, where a reset alone does not lead there
+CHECKSUM, FIRST_CHECKSUM, STEPS = "crc32", "first_crc32", "steps"  # in lines of actions.jsonl; the second in one
+Line = tuple[Action, int | None, int | None, int | None]  # the action, then those three
 
 
 class EpisodeError(ValueError):
@@ -121,11 +125,16 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Episode:
-    """One checked episode: T actions, T + 1 frames; the frames stay on disk."""
+    """One checked episode: T actions, T + 1 frames; the frames stay on disk.
+
+    checksums of the T + 1 frames before they were compressed, and sampling steps of the T; None where not recorded
+    """
 
     path: Path
     meta: Meta
     actions: tuple[Action, ...]
+    checksums: tuple[int | None, ...]
+    sampling_steps: tuple[int | None, ...]
 
     @property
     def num_steps(self) -> int:
@@ -155,36 +164,43 @@ def load_episode(path: str | Path) -> Episode:
     if not meta_path.exists():
         raise EpisodeError(f"{path}: no {META} in it. Give an episode's folder, or restore the file.")
     meta = Meta.from_json(read_json(meta_path), meta_path)
-    actions = _read_actions(path / ACTIONS, meta.action_space, torn_tail=not is_closed)
+    lines = _read_lines(path / ACTIONS, meta.action_space, torn_tail=not is_closed)
     try:
         num_frames, *size_hw, _ = video_shape(path / VIDEO)
     except VideoError as error:
         if not is_closed:
             raise EmptyEpisodeError(f"{path}: killed before its first frame reached the disk. Delete it.") from error
         raise EpisodeError(str(error)) from error
-    num_steps = min(num_frames - 1, len(actions))
+    num_steps = min(num_frames - 1, len(lines))
     if not is_closed:
         if num_steps < 1:
             raise EmptyEpisodeError(f"{path}: killed before its first step reached the disk. Delete it.")
         meta = replace(meta, num_steps=num_steps)
-    elif not num_frames - 1 == len(actions) == meta.num_steps:
+    elif not num_frames - 1 == len(lines) == meta.num_steps:
         raise EpisodeError(
-            f"{path}: {META} says {meta.num_steps} steps, but there are {len(actions)} actions and {num_frames} frames "
+            f"{path}: {META} says {meta.num_steps} steps, but there are {len(lines)} actions and {num_frames} frames "
             f"(expected one more than actions). Restore the files, or rename {META} to {OPEN_META} to keep what agrees."
         )
     if tuple(size_hw) != meta.size_hw:
         raise EpisodeError(
             f"{path}: {VIDEO} is {tuple(size_hw)}, {meta_path.name} says {meta.size_hw}. Restore either."
         )
-    return Episode(path, meta, tuple(actions[:num_steps]))
+    lines = lines[:num_steps]
+    checksums = (*(line[1] for line in lines[:1]), *(line[2] for line in lines))
+    return Episode(path, meta, tuple(line[0] for line in lines), checksums, tuple(line[3] for line in lines))
 
 
-def _read_actions(path: Path, space: ActionSpace, *, torn_tail: bool) -> list[Action]:
-    """Actions of a jsonl file, in the order of "t"; with torn_tail, a broken last line counts as not written."""
+def frame_checksum(frame: np.ndarray) -> int:
+    """CRC-32 of a frame's bytes."""
+    return zlib.crc32(np.ascontiguousarray(frame).tobytes())
+
+
+def _read_lines(path: Path, space: ActionSpace, *, torn_tail: bool) -> list[Line]:
+    """Lines of a jsonl file, in the order of "t"; with torn_tail, a broken last line counts as not written."""
     if not path.exists():
         raise EpisodeError(f"{path}: missing. Restore it, or delete the episode.")
     lines = path.read_bytes().splitlines()
-    actions = []
+    read = []
     for t, line in enumerate(lines):
         try:
             data = json.loads(line)
@@ -196,8 +212,8 @@ def _read_actions(path: Path, space: ActionSpace, *, torn_tail: bool) -> list[Ac
             if torn_tail and t == len(lines) - 1:
                 break
             raise EpisodeError(f"{path}: line {t + 1} is not step {t}: {error}. Restore the file.") from error
-        actions.append(action)
-    return actions
+        read.append((action, *(data.get(key) for key in (FIRST_CHECKSUM, CHECKSUM, STEPS))))
+    return read
 
 
 def list_episodes(root: str | Path) -> list[Path]:

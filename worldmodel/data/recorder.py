@@ -1,6 +1,7 @@
 """Write what happens in an Env as episodes.
 
-EpisodeWriter   one episode, step by step, readable at any moment
+EpisodeWriter   one episode, step by step, readable at any moment; next_episode: into the next free folder
+QueuedWriter    the same on a thread of its own
 Recorder        an Env around an Env that writes what passes through it
 
 Not here: the files' format and their reading (episode.py), the keys that start and stop a recording (ui/).
@@ -11,17 +12,37 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import queue
+import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from worldmodel.action import Action
-from worldmodel.data.episode import ACTIONS, META, OPEN_META, VIDEO, Meta, write_json
+from worldmodel.data.episode import (
+    ACTIONS,
+    CHECKSUM,
+    FIRST_CHECKSUM,
+    META,
+    OPEN_META,
+    START_STATE,
+    STEPS,
+    VIDEO,
+    Meta,
+    frame_checksum,
+    write_json,
+)  # fmt: skip
+from worldmodel.data.health import SickFrame
+from worldmodel.data.states import write_state
 from worldmodel.data.video import VideoWriter
-from worldmodel.env import Env, Frame, Rewindable
+from worldmodel.env import Env, Frame, Rewindable, Sampled
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 0.02  # between two looks whether a recording has ended
+PATIENCE_S = 3.0  # for the last frames to reach the disk
 
 
 class EpisodeWriter:
@@ -38,17 +59,19 @@ class EpisodeWriter:
         self._actions = (self.path / ACTIONS).open("w", encoding="utf-8", buffering=1)  # flushed at each line
         write_json(self.path / OPEN_META, meta.to_json())  # last: now the folder is an episode
         self._num_frames = 0
+        self._first: dict[str, int] = {}
 
     def first(self, frame: Frame) -> None:
         """Write frame[0], uint8 (H, W, 3); once, before any step."""
         assert self._num_frames == 0, f"{self.path}: first frame given twice"
         self._video.write(frame)
-        self._num_frames = 1
+        self._num_frames, self._first = 1, {FIRST_CHECKSUM: frame_checksum(frame)}
 
     def add(self, action: Action, frame: Frame, **extra: Any) -> None:
         """Write one step: the action, the frame it led to, and further JSON values for its line."""
         assert self._num_frames == self.num_steps + 1, f"{self.path}: a step before the first frame"
-        line = {"t": self.num_steps, **action.to_json(), **extra}
+        line = {"t": self.num_steps, **action.to_json(), **self._first, CHECKSUM: frame_checksum(frame), **extra}
+        self._first = {}
         self._actions.write(json.dumps(line, allow_nan=False) + "\n")
         self._video.write(frame)
         self.num_steps += 1
@@ -64,9 +87,7 @@ class EpisodeWriter:
             write_json(self.path / META, self.meta.to_json())
             (self.path / OPEN_META).unlink()
             return
-        for name in (VIDEO, ACTIONS, OPEN_META):
-            (self.path / name).unlink()
-        self.path.rmdir()
+        shutil.rmtree(self.path)
 
     def abandon(self) -> None:
         """Close the files and leave them as a killed process would: load_episode recovers what is whole."""
@@ -74,6 +95,84 @@ class EpisodeWriter:
             self._actions.close()
         finally:
             self._video.close()
+
+
+class QueuedWriter:
+    """An EpisodeWriter on a thread of its own, so that a slow disk does not stop the play.
+
+    most    steps that may wait; add raises queue.Full beyond them
+    What fails on the thread (OSError, ValueError) is raised by the next add or by close.
+    """
+
+    def __init__(self, writer: EpisodeWriter, most: int) -> None:
+        self.path, self.num_steps = writer.path, 0
+        self._writer, self._jobs = writer, queue.Queue[Callable[[], None]](most)
+        self._error: Exception | None = None
+        self._is_ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def first(self, frame: Frame) -> None:
+        """As EpisodeWriter.first."""
+        self._put(lambda: self._writer.first(frame))
+
+    def add(self, action: Action, frame: Frame, **extra: Any) -> None:
+        """As EpisodeWriter.add; queue.Full if the thread is too far behind."""
+        self._put(lambda: self._writer.add(action, frame, **extra))
+        self.num_steps += 1
+
+    def end(self) -> bool:
+        """Write what waits, then close, without waiting for it; True when that is done, OSError if it went wrong."""
+        self._is_ending.set()
+        if self._thread.is_alive():
+            return False
+        self._raise()
+        return True
+
+    def close(self) -> None:
+        """The same, waiting for it; OSError if it takes longer than PATIENCE_S."""
+        self._is_ending.set()
+        self._thread.join(PATIENCE_S)
+        self._raise()
+        if self._thread.is_alive():
+            raise OSError(f"{self.path}: the disk does not keep up")
+
+    def abandon(self) -> None:
+        """Nothing is left to do: the thread has closed the files where it failed."""
+
+    def _put(self, job: Callable[[], None]) -> None:
+        self._raise()
+        self._jobs.put_nowait(job)
+
+    def _raise(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while not (self._is_ending.is_set() and self._jobs.empty()):
+                try:
+                    job = self._jobs.get(timeout=LOOK_S)
+                except queue.Empty:
+                    continue
+                job()
+            self._writer.close()
+        except (OSError, ValueError) as error:
+            self._error = error
+            try:
+                self._writer.abandon()
+            except (OSError, ValueError) as other:
+                log.warning("%s: not closed cleanly: %s", self.path, other)
+
+
+def next_episode(folder: Path, meta: Meta, crf: int = 15) -> EpisodeWriter:
+    """A writer into the next free folder/<NNNNNN>."""
+    number = max((int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit()), default=-1) + 1
+    while True:
+        try:
+            return EpisodeWriter(folder / f"{number:06d}", meta, crf)
+        except FileExistsError:  # another recorder was faster
+            number += 1
 
 
 class Recorder:
@@ -84,25 +183,41 @@ class Recorder:
 
     Each reset ends the running episode and begins another. Rewinding or loading a state never rewrites: it ends the
     episode and begins a child whose parent says where it branched (null if that frame was never recorded).
-    meta.extra names what began an episode: "begun": "reset", "in play", "rewind" or "state". If a write fails, the
-    play goes on, recording stops, and `problem` says why. The Recorder is Rewindable if the inner Env is.
+    meta.extra names what began an episode: "begun": "reset", "in play", "rewind" or "state"; where a reset alone does
+    not lead to its first frame, the state of a Rewindable is written beside it, so that it can be made again.
+    If a write fails, the play goes on, recording stops, and `problem` says why. The Recorder is Rewindable if the
+    inner Env is.
+
+    queued  steps that may wait for the disk on a thread beside play; those beyond are counted in num_dropped, and
+            another episode ("begun": "gap") begins when the disk has caught up. 0: each step waits for the disk.
+    check   frame -> what is wrong with it: such a step raises SickFrame and is not written
     """
 
-    def __init__(self, env: Env, folder: str | Path, *, crf: int = 15, **about: Any) -> None:
+    def __init__(
+        self, env: Env, folder: str | Path, *, crf: int = 15, queued: int = 0,
+        check: Callable[[Frame], str | None] = lambda frame: None, **about: Any,
+    ) -> None:  # fmt: skip
         self.env, self.folder = env, Path(folder)
         self.actions, self.fps, self.size_hw = env.actions, env.fps, env.size_hw
         self.problem: str | None = None
         self.is_recording = False
         self._about = Meta(fps=env.fps, size_hw=env.size_hw, action_space=env.actions, **about)
-        self._crf = crf
+        self._crf, self._queued, self._check = crf, queued, check
+        self.num_dropped = 0
+        self._late: QueuedWriter | None = None  # behind the disk, and ending
         self._frame: Frame | None = None  # on screen now
-        self._writer: EpisodeWriter | None = None
+        self._writer: EpisodeWriter | QueuedWriter | None = None
         self._trail: list[tuple[bytes, dict[str, Any]]] = []  # frames behind us: what they looked like, where they are
         self._places: dict[bytes, dict[str, Any]] = {}  # the same for every frame recorded since start()
         self._branched: tuple[str, dict[str, Any] | None] | None = None  # how the episode of the next step begins
         if isinstance(env, Rewindable):  # set here, so that isinstance tells the truth about the Recorder too
             self.state, self.load_state, self.rewind = env.state, self._load_state, self._rewind
             self.reach = env.reach
+
+    @property
+    def meta(self) -> Meta:
+        """What a recording of the episode on screen says about it."""
+        return self._about
 
     @property
     def episode_path(self) -> Path | None:
@@ -112,7 +227,7 @@ class Recorder:
     def start(self) -> None:
         """Record from now on: the frame on screen is the first; without one, recording begins at the reset."""
         if not self.is_recording:
-            self.is_recording, self.problem = True, None
+            self.is_recording, self.problem, self.num_dropped = True, None, 0
             self._trail, self._places, self._branched = [], {}, None
             if self._frame is not None:
                 self._begin(begun="in play", parent=None)
@@ -134,14 +249,27 @@ class Recorder:
 
     def step(self, action: Action) -> Frame:
         """The inner Env's step, written if it succeeds."""
-        if self._branched:  # not at the rewind: time may run back further
+        if self._branched and self._has_caught_up():  # not at the rewind: time may run back further
             (begun, parent), self._branched = self._branched, None
             self._begin(begun=begun, parent=parent)
-        frame = self._frame = self.env.step(action)
+        extra = {STEPS: self.env.steps} if isinstance(self.env, Sampled) else {}
+        frame = self.env.step(action)
+        problem = self._check(frame)
+        if problem:
+            raise SickFrame(problem)
+        self._frame = frame
         writer = self._writer
-        if writer is not None and self._attempt(lambda: writer.add(action, frame)):
+        if writer is not None and self._attempt(lambda: self._write(writer, action, frame, extra)) and self._writer:
             self._remember(frame, writer)
         return frame
+
+    def _write(self, writer: EpisodeWriter | QueuedWriter, action: Action, frame: Frame, extra: dict[str, Any]) -> None:
+        try:
+            writer.add(action, frame, **extra)
+        except queue.Full:
+            assert isinstance(writer, QueuedWriter)
+            self.num_dropped += 1
+            self._late, self._writer, self._branched = writer, None, ("gap", None)
 
     def close(self) -> None:
         """Stop recording and close the inner Env."""
@@ -165,6 +293,23 @@ class Recorder:
         self._branched = (begun, parent)
         return frame
 
+    def _has_caught_up(self) -> bool:
+        """False while the episode before a gap is still being written; each such step is lost."""
+        late = self._late
+        if late is None:
+            return True
+        try:
+            if late.end():
+                self._late = None
+                return True
+        except (OSError, ValueError) as error:
+            self._late = self._branched = None
+            self.problem = f"recording stopped: {' '.join(str(error).split())}"
+            self.is_recording = False
+            return False
+        self.num_dropped += 1
+        return False
+
     def _begin(self, begun: str, parent: dict[str, Any] | None) -> None:
         """Open the next free folder and write the frame on screen, if recording is on."""
         if self.is_recording:
@@ -172,20 +317,20 @@ class Recorder:
             self._attempt(lambda: self._open(meta))
 
     def _open(self, meta: Meta) -> None:
-        number = max((int(p.name) for p in self.folder.glob("[0-9]*") if p.name.isdigit()), default=-1) + 1
-        while self._writer is None:
-            try:
-                self._writer = EpisodeWriter(self.folder / f"{number:06d}", meta, self._crf)
-            except FileExistsError:  # another recorder was faster
-                number += 1
+        writer = next_episode(self.folder, meta, self._crf)
+        self._writer = QueuedWriter(writer, self._queued) if self._queued else writer
         assert self._frame is not None
         self._writer.first(self._frame)
+        is_reset = meta.extra["begun"] == "reset" and isinstance(meta.start, int)
+        if not is_reset and isinstance(self.env, Rewindable):
+            write_state(self._writer.path / START_STATE, self.env.state(), self._frame, {})
         self._remember(self._frame, self._writer)
 
     def _finish(self) -> None:
         """Close the running episode, if any."""
-        if self._writer is not None and self._attempt(self._writer.close):
-            self._writer = None
+        for writer in (self._writer, self._late):
+            if writer is not None and self._attempt(writer.close):
+                self._writer = self._late = None
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         """Do a write; if it fails, keep the reason, leave the episode as it is on disk, and let the play go on."""
@@ -202,7 +347,7 @@ class Recorder:
             log.warning("%s: not closed cleanly: %s", self.folder, error)
         return False
 
-    def _remember(self, frame: Frame, writer: EpisodeWriter) -> None:
+    def _remember(self, frame: Frame, writer: EpisodeWriter | QueuedWriter) -> None:
         """Note where a frame was written, so that a rewind can name the place it went back to."""
         if writer.num_steps or not self._trail:  # a child's first frame is its parent's: already on the trail
             digest, place = _digest(frame), {"episode": writer.path.name, "frame": writer.num_steps}

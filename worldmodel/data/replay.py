@@ -1,18 +1,22 @@
-"""Play a recorded episode as an Env: the same frames again, whatever is pressed.
+"""Play a recorded episode: its frames again, or its actions again in the world that it came from.
 
-Replay   an Env and Rewindable whose world is one Episode
+Replay             an Env and Rewindable whose world is one Episode: the same frames, whatever is pressed
+begin_again        bring a world to the first frame of an episode
+first_difference   make an episode again, and compare each frame with its checksum
 
 Not here: reading the files (episode.py), the window that shows it (ui/).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from worldmodel.action import Action
-from worldmodel.data.episode import Episode, load_episode
-from worldmodel.env import EpisodeEnd, Frame
+from worldmodel.data.episode import START_STATE, Episode, EpisodeError, frame_checksum, load_episode
+from worldmodel.data.states import read_state
+from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
 
 CHUNK = 32  # frames decoded at a time: 10 ms at 120 x 160, so that no step is late
 MAX_CHUNKS = 8  # kept in memory, for rewinding
@@ -77,3 +81,36 @@ class Replay:
                 del self._chunks[next(iter(self._chunks))]
             self._chunks[number] = self.episode.frames(number * CHUNK, CHUNK)
         return self._chunks[number][offset].copy()  # a caller may draw on its frame
+
+
+def begin_again(env: Env, episode: Episode) -> Frame:
+    """Bring the world that an episode came from to its first frame: by a reset, or by the state beside it.
+
+    EpisodeError if neither is there (recorded from the middle of play, in a world that has no states).
+    """
+    meta, path = episode.meta, episode.path / START_STATE
+    if path.exists() and isinstance(env, Rewindable):
+        return env.load_state(read_state(path)[0])
+    if meta.extra.get("begun", "reset") != "reset" or not isinstance(meta.start, int):
+        raise EpisodeError(f"{episode.path}: begun in the middle of play and without a state: it can only be watched.")
+    return env.reset(start=meta.start, seed=meta.seed)
+
+
+def first_difference(env: Env, episode: Episode, seen: Callable[[int], None] = lambda t: None) -> int | None:
+    """The first of an episode's T + 1 frames that the world makes differently now; None if all are byte-equal.
+
+    seen(t) is called after each frame. EpisodeError if the episode has no checksums (recorded by an older version).
+    """
+    if None in episode.checksums:
+        raise EpisodeError(f"{episode.path}: recorded without checksums by an older version; it can only be watched.")
+    frame = begin_again(env, episode)
+    for t, checksum in enumerate(episode.checksums):
+        if frame_checksum(frame) != checksum:
+            return t
+        seen(t)
+        if t < episode.num_steps:
+            steps = episode.sampling_steps[t]
+            if steps is not None and isinstance(env, Sampled):
+                env.steps = steps
+            frame = env.step(episode.actions[t])
+    return None

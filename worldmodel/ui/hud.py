@@ -3,6 +3,8 @@
 LEVELS      off, min, full
 Readings    the numbers of one moment
 Hud         draws them on a window's surface
+KeyCaps     the pressed keys: also on films
+lettering, fill   letters and plates, also for the strip
 
 Everything stands at the window's edges: in the black bars where there are any, and never in a recording.
 Not here: measuring (stats.py), the picture itself (window.py).
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,6 +25,7 @@ from worldmodel.ui.keymap import button_rows, code_label, command_rows
 
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
+PSNR_RANGE = (10.0, 40.0)  # dB, of the curve beside the real game
 KEY = 1.8  # size of a key cap, in heights of the letters
 Color = tuple[int, int, int, int]  # red, green, blue, opacity
 INK, DIM, LIT, RED = (236, 239, 244, 255), (167, 176, 189, 255), (255, 200, 87, 255), (255, 77, 77, 255)
@@ -46,6 +49,8 @@ class Readings:
     start: str
     seed: int
     frame_index: int
+    divergence: Sequence[float | None] | None
+    num_dropped: int
     num_unseen: int
     is_paused: bool
     rewound_s: float | None
@@ -59,9 +64,8 @@ class Hud:
     def __init__(self, title: str, space: ActionSpace, bindings: Mapping[int, str], level: str) -> None:
         if level not in LEVELS:
             raise ValueError(f"hud must be one of {LEVELS}, got {level!r}")
-        self.title, self.space, self.level, self.is_table_shown = title, space, level, False
-        self._caps = _cap_places(bindings)
-        self._num_rows = max((row + 1 for _, row, _ in self._caps.values()), default=0)
+        self.title, self.level, self.is_table_shown = title, level, False
+        self._caps = KeyCaps(space, bindings)
         self._table = (button_rows(space, bindings), command_rows())
         self._toast, self._toast_until = "", 0.0
 
@@ -81,8 +85,10 @@ class Hud:
         unit = max(14, round(surface.get_height() / 34))
         if self.level != "off":
             self._draw_meters(surface, picture, readings, unit)
-            self._draw_caps(surface, readings.action, unit)
-        above_caps = surface.get_height() - round((1 + self._num_rows) * KEY * unit)
+            self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
+        if readings.divergence is not None:
+            _draw_divergence(surface, picture, readings.divergence, unit)
+        above_caps = surface.get_height() - round((1 + self._caps.num_rows) * KEY * unit)
         if readings.rewound_s is not None:
             kind = "exact" if readings.is_exact else "approximate"
             line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
@@ -109,22 +115,32 @@ class Hud:
         if readings.recording_s is not None:
             minutes, seconds = divmod(int(readings.recording_s), 60)
             corner = (surface.get_width() - unit // 2, unit // 2)
-            place = _plate(surface, [(f"      REC {minutes:02d}:{seconds:02d}", INK, unit)], unit // 2, topright=corner)
+            lost = f", {readings.num_dropped} dropped" if readings.num_dropped else ""
+            place = _plate(
+                surface, [(f"      REC {minutes:02d}:{seconds:02d}{lost}", INK, unit)], unit // 2, topright=corner
+            )
             pygame.draw.aacircle(surface, RED, (place.left + unit, place.centery), unit * 0.36)
 
-    def _draw_caps(self, surface: pygame.Surface, action: Action, unit: int) -> None:
-        """Key caps where they are on the keyboard; at level min only the pressed ones, each in its own place."""
+
+class KeyCaps:
+    """The keys of a world where they are on the keyboard, and a dial of the mouse."""
+
+    def __init__(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
+        self.space, self._places = space, _cap_places(bindings)
+        self.num_rows = max((row + 1 for _, row, _ in self._places.values()), default=0)
+
+    def draw(self, surface: pygame.Surface, action: Action, unit: int, *, shows_all: bool) -> None:
+        """At the lower edge: the pressed keys, each in its own place, or all; unit: the height of letters."""
         key = round(KEY * unit)
         bottom = surface.get_height() - unit // 2
-        for (label, name), (column, row, width) in self._caps.items():
+        for (label, name), (column, row, width) in self._places.items():
             is_held = name in action.buttons
-            if is_held or self.level == "full":
+            if is_held or shows_all:
                 cap = pygame.Rect(round(unit / 2 + column * key), bottom - round((row + 1) * key), 0, key - 3)
                 cap.width = round(width * key) - 3
                 fill(surface, cap, LIT if is_held else CAP, round(key * 0.18))
-                ink = DARK if is_held else INK
-                _cap_symbol(surface, cap, label, ink, unit)
-        if any(self.space.mouse) and (self.level == "full" or any(action.mouse)):
+                _cap_symbol(surface, cap, label, DARK if is_held else INK, unit)
+        if any(self.space.mouse) and (shows_all or any(action.mouse)):
             self._draw_mouse(surface, action.mouse, unit)
 
     def _draw_mouse(self, surface: pygame.Surface, mouse: tuple[float, float], unit: int) -> None:
@@ -137,6 +153,29 @@ class Hud:
         dot = middle + pygame.Vector2(share) * (radius * 0.75)
         pygame.draw.line(surface, LIT, middle, dot, max(2, unit // 6))
         pygame.draw.aacircle(surface, LIT if any(mouse) else DIM, dot, unit * 0.32)
+
+
+def _draw_divergence(surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], unit: int) -> None:
+    """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync."""
+    for text, x in (("real", picture.left + picture.width // 4), ("dream", picture.left + picture.width * 3 // 4)):
+        _plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, picture.top + 3 * unit))
+    place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), 5 * unit)
+    place.midbottom = (picture.centerx, picture.bottom - unit)
+    fill(surface, place, PLATE, unit // 2)
+    known = [value for value in curve if value is not None]
+    now = f"{known[-1]:.1f} dB" if known else "\u2013"
+    surface.blit(lettering(f"dream against real: {now}  (F10 sets it to real)", unit, INK), place.move(unit // 2, 4))
+    low, high = PSNR_RANGE
+    step = place.width / max(1, len(curve))
+    points: list[tuple[float, float]] = []
+    for i, value in enumerate([*curve, None]):
+        if value is None:
+            if len(points) > 1:
+                pygame.draw.lines(surface, LIT, False, points, 2)
+            points = []
+        else:
+            share = min(1.0, max(0.0, (value - low) / (high - low)))
+            points.append((place.left + i * step, place.bottom - 3 - share * (place.height - 2 * unit)))
 
 
 def _number(value: float, digits: int = 0) -> str:

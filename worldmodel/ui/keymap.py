@@ -50,6 +50,7 @@ class Command(StrEnum):
     QUIT = "quit"
     HOLD = "pause, because the window lost the focus"
     RESUME = "play, because the window was clicked"
+    CHOOSE = "take the picture that was clicked, or whose number was pressed"
     STOP_REWIND = "go on, because the key of time was let go"
 
 

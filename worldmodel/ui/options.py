@@ -4,6 +4,7 @@ check_options         options that do not exist, with the nearest that does
 check_choices         values that do not exist, with those that do
 safe_name             any name as the name of a folder
 load_start, crop_to   a start by number, or any picture as a frame
+parse_script          "forward*8,left*4,fire" -> actions
 attempt               any work -> an exit code, and one line about what went wrong
 
 Not here: types and values (play.py, conf/play.yaml).
@@ -11,6 +12,7 @@ Not here: types and values (play.py, conf/play.yaml).
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import load_image
 from worldmodel.env import Frame
 from worldmodel.ui.hud import LEVELS
@@ -26,13 +29,19 @@ from worldmodel.ui.runner import PACES
 from worldmodel.ui.window import FILTERS, SCALES
 
 CHOICES: dict[str, tuple[object, ...]] = {
-    "env": ("dream", "real"),
+    "env": ("dream", "real", "both"),
     "pace": PACES,
     "hud": LEVELS,
     "scale": SCALES,
     "filter": FILTERS,
     "headless": ("auto", True, False),
+    "control": ("human", "script", "tour"),
 }
+ALIASES: dict[str, tuple[str, ...]] = {
+    "left": ("turn_left",), "right": ("turn_right",), "up": ("forward",), "down": ("backward",),
+    "fire": ("attack",), "shoot": ("attack", "fire"), "attack": ("fire",),
+}  # fmt: skip
+MOST_SCRIPT = 1_000_000  # steps
 
 
 class OptionError(ValueError):
@@ -56,6 +65,48 @@ def check_choices(values: Mapping[str, object]) -> None:
         if values[key] not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)
             raise OptionError(f"{key} is one of {listed}; got {values[key]!r}")
+
+
+def parse_script(text: str, space: ActionSpace) -> list[Action]:
+    """Actions of a script: items with commas between, each buttons joined by + and, with *N, held for N steps.
+
+    "wait" does nothing; "look:DX" or "look:DX:DY" turns by degrees a step; ALIASES are understood. OptionError, with
+    what there is, for anything else.
+    """
+    actions: list[Action] = []
+    for item in text.replace(" ", "").split(","):
+        names, star, count = item.partition("*")
+        if not names or (star and not count.isdecimal()) or (star and not 0 < int(count) <= MOST_SCRIPT):
+            raise OptionError(f"script: {item!r} is not NAME, NAME+NAME or NAME*STEPS, as in forward*8,left*4,fire")
+        held, mouse = set(), (0.0, 0.0)
+        for name in names.split("+"):
+            if name.startswith("look:"):
+                mouse = _degrees(name, item)
+            elif name != "wait":
+                held.add(_button(name, space))
+        actions += [Action(held, mouse)] * (int(count) if star else 1)
+        if len(actions) > MOST_SCRIPT:
+            raise OptionError(f"script: more than {MOST_SCRIPT} steps")
+    return actions
+
+
+def _button(name: str, space: ActionSpace) -> str:
+    for candidate in (name, *ALIASES.get(name, ())):
+        if candidate in space.buttons:
+            return candidate
+    raise OptionError(
+        f"script: no button {name!r} in this world; there are {', '.join(space.buttons)}, wait and look:DX"
+    )
+
+
+def _degrees(name: str, item: str) -> tuple[float, float]:
+    try:
+        dx, dy = map(float, [*name.split(":")[1:], "0"][:2])
+    except ValueError as error:
+        raise OptionError(f"script: {item!r}: look takes degrees, as in look:3 or look:3:-1") from error
+    if not (math.isfinite(dx) and math.isfinite(dy)):
+        raise OptionError(f"script: {item!r}: look takes degrees, as in look:3 or look:3:-1")
+    return dx, dy
 
 
 def safe_name(name: str) -> str:

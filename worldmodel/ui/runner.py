@@ -1,6 +1,5 @@
 """The model's thread: step the world, in time with it, and hand out the newest frame.
 
-Settling   what some Envs can do besides: work ahead
 Shown      a frame and what led to it
 Runner     commands in, frames out; owns the Env while it runs
 
@@ -13,34 +12,34 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from worldmodel.action import Action
+from worldmodel.data.both import Both
+from worldmodel.data.health import SickFrame
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import NUM_SLOTS, SaveError, Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
+from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling
 from worldmodel.ui.keymap import Command, Latch
 from worldmodel.ui.stats import Stats
+from worldmodel.ui.tape import Tape, Taping
 
 PACES = ("realtime", "uncapped", "turn")
+MOST_PROSPECTS = 9  # one a number key
 MOST_STEPS = 64  # tried when a player asks for more sampling steps
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
+HEALTHY_S = 0.9  # how far a broken dream goes back
+RELAPSE_S, MOST_ILLNESSES = 10.0, 3  # so many in so long: back to the start
 IDLE = Action()
 Script = Callable[[int], Action]
-
-
-@runtime_checkable
-class Settling(Protocol):
-    """An Env with work left after a step that needs no new action: it is done while the frame is being shown."""
-
-    def settle(self) -> None:
-        """Do that work; without the call, the next step does it first."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,35 +56,40 @@ class Runner:
     step is skipped); uncapped never waits; turn steps only while a key or the mouse is used, at most at env.fps.
 
     For reading from the window's thread: is_paused; is_over (the episode has ended); start, seed and frame_index (steps
-    since the reset); steps of the sampler; recording_since (perf_counter, None while nothing is recorded); stats.
+    since the reset); steps of the sampler; taping; fan (what-if); stats.
     Lines for the player appear in `messages`.
     """
 
     def __init__(
-        self, env: Env, latch: Latch, pace: str, start: Any, seed: int, num_starts: int, slots: Slots | None = None
-    ) -> None:
+        self, env: Env, latch: Latch, pace: str, start: Any, seed: int, num_starts: int, slots: Slots | None = None,
+        opening: Opening | None = None, films: Path = Path("out"),
+    ) -> None:  # fmt: skip
         if pace not in PACES:
             raise ValueError(f"pace must be one of {PACES}, got {pace!r}")
         self.env, self.latch, self.pace = env, latch, pace
         self.start, self.seed, self.num_starts = start, seed, num_starts
         self.stats, self.frame_index = Stats(), 0
-        self.recording_since: float | None = None
         self.is_paused = self.is_over = False
         self.slots, self.slot, self.num_saves = slots, 0, 0
+        self.opening = opening or Opening(())
+        self._moves: deque[tuple[Action, int | None]] = deque()  # that are played before the player's
+        self._then_pauses = False
+        self.fan: list[Prospect] = []
         self.rewound: int | None = None
         self.is_exact = True
+        self._illnesses: list[float] = []  # when frames were sick
         self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._recorder = env if isinstance(env, Recorder) else None
-        self._told_problem: str | None = None
-        self._inner = self._recorder.env if self._recorder else env
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        recorder = env if isinstance(env, Recorder) else None
+        self._inner = recorder.env if recorder else env
+        self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
+        self._commands: queue.SimpleQueue[tuple[Command, int]] = queue.SimpleQueue()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._newest: Shown | None = None  # a mailbox with one place: a frame nobody fetched is replaced
         self._arrived = threading.Event()
 
-    def send(self, command: Command) -> None:
-        """Ask for a command; it is obeyed between two steps."""
-        self._commands.put(command)
+    def send(self, command: Command, number: int = 0) -> None:
+        """Ask for a command; it is obeyed between two steps. number: which prospect, or how many frames back."""
+        self._commands.put((command, number))
         self._wake.set()
 
     def stop(self) -> None:
@@ -105,6 +109,16 @@ class Runner:
         """Sampling steps a frame of a dreamed world, None where there are none."""
         return self._inner.steps if isinstance(self._inner, Sampled) else None
 
+    @property
+    def can_go_back(self) -> bool:
+        """True if the past of this world can be returned to."""
+        return isinstance(self.env, Rewindable)
+
+    @property
+    def divergence(self) -> list[float | None] | None:
+        """PSNR of the dream against the real game beside it, one a step; None where there is none."""
+        return list(self._inner.divergence) if isinstance(self._inner, Both) else None
+
     def run(self, max_frames: int | None, script: Script | None) -> None:
         """Play until stop(), or max_frames steps, or (with max_frames) the episode's end. Blocks; any error ends it.
 
@@ -120,28 +134,41 @@ class Runner:
                     self._rewind(1)
                     continue
                 if not do_single and (
-                    self.is_paused or (self.pace == "turn" and script is None and self.latch.is_idle)
+                    self.is_paused
+                    or (self.pace == "turn" and script is None and not self.is_opening and self.latch.is_idle)
                 ):
                     self.stats.interrupt()
                     self._wake.wait(IDLE_WAIT_S)
                     self._wake.clear()
                     continue
-                if self.pace != "uncapped":
+                if self.pace != "uncapped" and not (self.is_opening and self.opening.is_fast):
                     deadline = _wait_for(deadline, 1 / self.env.fps)
                 try:
                     self._step(script)
+                except SickFrame as sick:
+                    self._recover(str(sick))
                 except EpisodeEnd:
                     if max_frames is not None:
                         return
                     self.is_paused = self.is_over = True
                     self.messages.put("the episode is over: F4 plays it again")
         finally:
-            self._finish_recording()
+            self.taping.close()
 
     def _step(self, script: Script | None) -> None:
-        action = script(self.stats.num_frames) if script else self.latch.take()
+        is_mine = script is None and not self.is_opening
+        if self.is_opening:
+            action, steps = self._moves.popleft()
+            if steps is not None and isinstance(self._inner, Sampled):
+                self._inner.steps = steps
+            if not self.is_opening:
+                self.latch.forget_pending()
+                self.is_paused = self._then_pauses
+                self.messages.put(f"frame {self.frame_index + 1}: yours from here")
+        else:
+            action = script(self.stats.num_frames) if script else self.latch.take()
         latch = time.perf_counter()
-        event = None if script else self.latch.input_time
+        event = self.latch.input_time if is_mine else None
         if isinstance(self._inner, Replay):
             action = self._inner.recorded_action or action  # what was pressed then, for the key caps
         start = time.perf_counter()
@@ -150,10 +177,17 @@ class Runner:
         self.frame_index += 1
         number = self.stats.add(event, latch, start, end)
         self._publish(frame, action, number)
+        assert self._newest is not None
+        self.tape.add(action, self._newest.frame, self.steps)
         if isinstance(self._inner, Settling):
             self._inner.settle()
             self.stats.settled(number, time.perf_counter())
-        self._watch_recording()
+        self.taping.watch()
+
+    @property
+    def is_opening(self) -> bool:
+        """True while the actions before the player's are played."""
+        return len(self._moves) > 0
 
     def _publish(self, frame: Frame, action: Action = IDLE, number: int | None = None) -> None:
         # copied, because an Env may write its next frame into the same memory while this one is drawn
@@ -161,18 +195,21 @@ class Runner:
         self._arrived.set()
 
     def _reset(self) -> None:
-        frame = self.env.reset(start=self.start, seed=self.seed)
+        begin = self.opening.begin
+        frame = begin(self.env) if begin else self.env.reset(start=self.start, seed=self.seed)
+        self._moves, self._then_pauses = deque(self.opening.moves), False
         self.is_paused = self.is_paused and not self.is_over
         self.frame_index, self.is_over, self.is_exact = 0, False, True
-        self.stats.interrupt()
-        self._publish(frame)
-        self._watch_recording()
+        self._interrupt(frame)
+        self.tape.begin(frame.copy(), is_reset=True)
 
     def _obey(self) -> bool:
         """Carry out all waiting commands; True if one step is to be made although paused."""
         do_single = False
         while not self._commands.empty():
-            command = self._commands.get()
+            command, number = self._commands.get()
+            if command is not Command.CHOOSE and self.fan:
+                self.fan = []
             if command is not Command.REWIND:  # whatever else is asked for ends the rewind
                 self._stop_rewind()
             match command:
@@ -190,7 +227,13 @@ class Runner:
                     do_single = self.is_paused and not self.is_over
                 case Command.STEP_BACK:
                     if self.is_paused:
-                        self._rewind(1)
+                        self._rewind(max(1, number))
+                case Command.WHAT_IF:
+                    self._imagine()
+                case Command.CHOOSE:
+                    self._follow(number)
+                case Command.RESYNC:
+                    self._resync()
                 case Command.REWIND:
                     self._rewind(1)
                     self.rewound = self.rewound or (1 if isinstance(self.env, Rewindable) else None)
@@ -201,7 +244,9 @@ class Runner:
                 case Command.NEXT_SLOT:
                     self.slot = (self.slot + 1) % NUM_SLOTS
                 case Command.RECORD:
-                    self._toggle_recording()
+                    self.taping.toggle()
+                case Command.KEEP_LAST:
+                    self.taping.keep(self.tape, can_begin_again=self.opening.begin is None)
                 case Command.FEWER_STEPS:
                     self._change_steps(-1)
                 case Command.MORE_STEPS:
@@ -215,14 +260,38 @@ class Runner:
 
     def _next_start(self) -> None:
         """The next start image; in a world with one start, the next seed."""
+        self.opening = Opening(())
         if self.num_starts > 1:
             self.start = (self.start + 1) % self.num_starts if isinstance(self.start, int) else 0
         else:
             self.seed += 1
         self._reset()
 
+    def _recover(self, illness: str) -> None:
+        """After a frame that nobody may see: back to a second ago with other noise; if that keeps happening, to the
+        start, paused.
+        """
+        now = time.perf_counter()
+        self._illnesses = [t for t in self._illnesses if now - t < RELAPSE_S] + [now]
+        if isinstance(self._inner, Seeded):
+            self._inner.seed += 1  # the same noise would lead to the same frame
+        is_lasting = len(self._illnesses) >= MOST_ILLNESSES
+        if is_lasting or not isinstance(self.env, Rewindable) or not self.env.reach()[0]:
+            self._reset()
+            self.is_paused = is_lasting
+            self.messages.put(f"the dream broke ({illness}): back to the start")
+            return
+        before = self.frame_index
+        back = min(round(HEALTHY_S * self.env.fps), self.env.reach()[0] - 1)
+        self._interrupt(self.env.rewind(1 + back))  # the sick frame is one of those
+        self.frame_index = before - back
+        self.tape.cut(back)
+        self.tape.is_whole = False  # a reset and the same actions would not lead here
+        self.messages.put(f"the dream broke ({illness}): back to {back / self.env.fps:.1f} s ago")
+
     def _rewind(self, frames: int) -> None:
         """Go back, or as far as is remembered; say whether what follows is exact."""
+        self._moves.clear()
         if not isinstance(self.env, Rewindable):
             self.messages.put("this world cannot go back")
             return
@@ -231,6 +300,7 @@ class Runner:
         self.is_exact = self.is_exact and frames <= exact
         frame = self.env.rewind(frames)
         self.frame_index -= frames
+        self.tape.cut(frames)
         if self.rewound is not None:
             self.rewound += frames
         if self.is_over:
@@ -248,7 +318,32 @@ class Runner:
         """Show a frame that no step has led to."""
         self.stats.interrupt()
         self._publish(frame)
-        self._watch_recording()
+        self.taping.watch()
+
+    def _imagine(self) -> None:
+        """Make the fan: the next second under each button, while the world stands still."""
+        if not isinstance(self._inner, Imaginative) or not self.is_paused or self.is_over:
+            self.messages.put("what if: pause a dreamed world first (P)")
+            return
+        names = list(self.env.actions.buttons)[: MOST_PROSPECTS - 1]
+        actions = [IDLE, *(Action({name}) for name in names)]
+        frames = self._inner.what_if(actions, round(self.env.fps))
+        labels = ["wait", *(name.replace("_", " ") for name in names)]
+        self.fan = [Prospect(*what) for what in zip(labels, actions, frames, strict=True)]
+
+    def _follow(self, number: int) -> None:
+        """Play the chosen prospect, then wait again."""
+        if number < len(self.fan):
+            action = self.fan[number].action
+            self.fan, self.is_paused, self._then_pauses = [], False, True
+            self._moves = deque([(action, None)] * round(self.env.fps))
+
+    def _resync(self) -> None:
+        if isinstance(self._inner, Both):
+            self._publish(self._inner.resync())
+            self.messages.put("the dream goes on from the real game")
+        else:
+            self.messages.put("there is no real game beside: env=both")
 
     def _save(self) -> None:
         if not (self.slots and isinstance(self.env, Rewindable)):
@@ -271,6 +366,7 @@ class Runner:
         try:
             state, index, self.is_exact = self.slots.load(self.slot)
             frame = self.env.load_state(state)
+            self._moves.clear()
         except (SaveError, ValueError, KeyError) as error:  # KeyError: a state of another kind of Env
             self.messages.put(f"not loaded: {' '.join(str(error).split())}")
             return
@@ -279,37 +375,7 @@ class Runner:
         self.is_over = False
         self.messages.put(f"loaded slot {self.slot}" + ("" if self.is_exact else " (another build: approximate)"))
         self._interrupt(frame)
-
-    def _toggle_recording(self) -> None:
-        if not self._recorder:
-            self.messages.put("this world is not recorded")
-        elif self._recorder.is_recording:
-            self._finish_recording()
-        else:
-            self._recorder.start()
-            self._watch_recording()
-
-    def _finish_recording(self) -> None:
-        """Close a running recording and say where it is, or what is wrong with it."""
-        if self._recorder and self._recorder.is_recording:
-            path = self._recorder.episode_path
-            self._recorder.stop()
-            if path and not self._recorder.problem:
-                self.messages.put(f"recorded {path}")
-        self._watch_recording()
-
-    def _watch_recording(self) -> None:
-        """Keep the red light true, and say so once when a recording fails."""
-        if not self._recorder:
-            return
-        if not self._recorder.is_recording:
-            self.recording_since = None
-        elif self.recording_since is None:
-            self.recording_since = time.perf_counter()
-        if self._recorder.problem != self._told_problem:
-            self._told_problem = self._recorder.problem
-            if self._told_problem:
-                self.messages.put(self._told_problem)
+        self.tape.begin(frame.copy(), is_reset=False)
 
     def _change_steps(self, by: int) -> None:
         """To the next number of sampling steps, up or down, that the world was made for."""

@@ -16,9 +16,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from worldmodel.data.states import NUM_SLOTS, Slots
 from worldmodel.data.video import contact_sheet, save_image
-from worldmodel.env import Env
+from worldmodel.env import Env, Frame
+from worldmodel.ui.abilities import Opening
+from worldmodel.ui.flash import FlashGuard
 from worldmodel.ui.hud import Hud, Readings
 from worldmodel.ui.keymap import Command, Latch, default_bindings
 from worldmodel.ui.runner import Runner, Script, Shown
@@ -33,6 +37,7 @@ METER_FRAMES = 64  # averaged over
 HINT_S = 8.0  # how long a new player is told about the keys
 SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
 SCREENSHOT_HEIGHT = 720
+MOST_THUMBNAILS = 12  # of the timeline
 STRIP_S = 2.5  # the save slots are shown after F5, F6 and F9
 
 
@@ -42,7 +47,7 @@ class Session:
     title       what the meters call the world; hud: "off", "min" or "full"
     pace        "realtime", "uncapped" or "turn" (see Runner)
     start, seed what the Env is reset with; num_starts: how many starts Shift+F4 goes through
-    slots       where F5 saves; None: nowhere
+    slots       where F5 saves; None: nowhere. opening: what is played before the player takes over
     keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
     degrees_per_pixel   mouse sensitivity
     out         folder of screenshots; say: gets each message to the player, one line
@@ -62,6 +67,7 @@ class Session:
         seed: int = 0,
         num_starts: int = 1,
         slots: Slots | None = None,
+        opening: Opening | None = None,
         keys: Mapping[str, Iterable[str]] | None = None,
         degrees_per_pixel: float = 0.15,
         out: Path = Path("out"),
@@ -70,10 +76,13 @@ class Session:
         self.window, self.out, self.say = window, out, say
         self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), degrees_per_pixel)
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
-        self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots)
+        self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self._shown: Shown | None = None
+        self.flash_guard = FlashGuard()
+        self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
         self._slots_until, self._slot_seen = 0.0, 0
         self._slot_cells: list[Cell] = []
+        self._timeline: list[tuple[int, Cell]] = []  # (frame's number, its picture), oldest first
         self._is_quitting = False
         self._begun_at = self._drawn_at = self._averaged_at = 0.0
         self._averages: dict[str, float] = {}
@@ -117,7 +126,9 @@ class Session:
                 self._obey(command)
         self._tell()
         if self._shown and (newest or time.perf_counter() - self._drawn_at > REFRESH_S):
-            picture = self.window.draw(self._shown.frame)
+            if newest:
+                self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
+            picture = self.window.draw(self._calm)
             self.hud.draw(self.window.surface, picture, self._read(self._shown))
             self._draw_strip()
             self.window.flip()
@@ -150,22 +161,41 @@ class Session:
             case Command.NEXT_SLOT | Command.SAVE | Command.LOAD:
                 self.runner.send(command)
                 self._slots_until = time.perf_counter() + STRIP_S
+            case Command.CHOOSE:
+                self._choose(self.window.chosen)
             case _:
                 self.runner.send(command)
 
     def _draw_strip(self) -> None:
-        """The row of save slots, for a moment after a key of theirs."""
-        slots = self.runner.slots
-        if not slots or time.perf_counter() > self._slots_until:
-            self._slot_cells = []
+        """The save slots for a moment after a key of theirs; while paused the fan of what-if, or the timeline."""
+        self.window.choices, top = [], 0
+        if self.runner.slots and time.perf_counter() < self._slots_until:
+            if not self._slot_cells or self._slot_seen != self.runner.num_saves:
+                self._slot_seen = self.runner.num_saves
+                self._slot_cells = _slot_cells(self.runner.slots)
+            title = "Save slots  \u00b7  F5 save  \u00b7  F9 load  \u00b7  F6 next"
+            draw_strip(self.window.surface, title, self._slot_cells, self.runner.slot, top)
             return
-        if not self._slot_cells or self._slot_seen != self.runner.num_saves:
-            self._slot_seen = self.runner.num_saves
-            saves = [slots.peek(number) for number in range(NUM_SLOTS)]
-            times = [f"{n}  {save.saved_at[11:16]}" if save else f"{n}  empty" for n, save in enumerate(saves)]
-            self._slot_cells = [Cell(s.frame if s else None, time) for s, time in zip(saves, times, strict=True)]
-        title = "Save slots  \u00b7  F5 save  \u00b7  F9 load  \u00b7  F6 next"
-        draw_strip(self.window.surface, title, self._slot_cells, self.runner.slot, top=0)
+        self._slot_cells = []
+        if not self.runner.is_paused or self.hud.is_table_shown:
+            self._timeline = []
+        elif self.runner.fan:
+            cells = [Cell(what.frame, f"{i + 1}  {what.label}") for i, what in enumerate(self.runner.fan)]
+            title = "What if, for a second  \u00b7  press its number or click"
+            self.window.choices = draw_strip(self.window.surface, title, cells, -1, top)
+        elif self.runner.can_go_back:
+            if not self._timeline or self._timeline[-1][0] != self.runner.frame_index:
+                self._timeline = _timeline(self.runner)
+            title = "Timeline  \u00b7  click to go there  \u00b7  , and . one step  \u00b7  Tab what if"
+            cells = [cell for _, cell in self._timeline]
+            self.window.choices = draw_strip(self.window.surface, title, cells, len(cells) - 1, top)
+
+    def _choose(self, number: int) -> None:
+        """A picture of the strip was chosen."""
+        if self.runner.fan:
+            self.runner.send(Command.CHOOSE, number)
+        elif number < len(self._timeline) - 1:
+            self.runner.send(Command.STEP_BACK, self.runner.frame_index - self._timeline[number][0])
 
     def _save_screenshot(self) -> None:
         """The frame without the meters, enlarged by a whole factor, into out/."""
@@ -198,7 +228,7 @@ class Session:
                 "model_p99_ms": stats.ms(START, DONE, 99, METER_FRAMES),
                 "input_ms": stats.ms(INPUT, FLIP, 50, METER_FRAMES),
             }
-        since = runner.recording_since
+        since = runner.taping.recording_since
         return Readings(
             **self._averages,
             world_fps=runner.env.fps,
@@ -208,6 +238,8 @@ class Session:
             start=str(runner.start) if isinstance(runner.start, int) else "given",
             seed=runner.seed,
             frame_index=runner.frame_index,
+            divergence=runner.divergence,
+            num_dropped=runner.taping.num_dropped,
             num_unseen=stats.num_frames - stats.num_shown,
             is_paused=runner.is_paused,
             rewound_s=None if runner.rewound is None else runner.rewound / runner.env.fps,
@@ -224,3 +256,17 @@ class Session:
         if self.window.is_captured or now - self._begun_at > HINT_S:
             return ""
         return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"
+
+
+def _slot_cells(slots: Slots) -> list[Cell]:
+    saves = [slots.peek(number) for number in range(NUM_SLOTS)]
+    times = [f"{n}  {save.saved_at[11:16]}" if save else f"{n}  empty" for n, save in enumerate(saves)]
+    return [Cell(save.frame if save else None, time) for save, time in zip(saves, times, strict=True)]
+
+
+def _timeline(runner: Runner) -> list[tuple[int, Cell]]:
+    """Up to MOST_THUMBNAILS moments of the last seconds, at even distances, the last one now."""
+    frames, now = runner.tape.frames(), runner.frame_index
+    every = max(1, -(-len(frames) // MOST_THUMBNAILS))
+    back = range((len(frames) - 1) // every * every, -1, -every)
+    return [(now - n, Cell(frames[-1 - n], f"-{n / runner.env.fps:.1f} s" if n else "now")) for n in back]

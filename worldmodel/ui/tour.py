@@ -1,7 +1,7 @@
 """A tour of a world without a window: what a player would do, filmed.
 
 tour_script   a varied walk for any action space, as a function of the step
-tour          play it as fast as the world goes; writes a video, a GIF and a contact sheet, gives the times
+tour          play it, or any script, as fast as the world goes; films it, gives the times
 
 Not here: players that know the map (games/players.py).
 """
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.video import VideoWriter, contact_sheet, save_gif, save_image
+from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EpisodeEnd, Frame
+from worldmodel.ui.film import ENDINGS, Film
 from worldmodel.ui.runner import Script
 from worldmodel.ui.stats import END, START, Stats
 
@@ -36,9 +35,6 @@ WALK: tuple[tuple[float, tuple[str, ...], tuple[float, float]], ...] = (
     (0.4, ("use",), (0.0, 0.0)),
     (0.6, ("backward", "down"), (0.0, 0.0)),
 )
-SHEET_FRAMES, SHEET_COLUMNS = 24, 6
-GIF_SECONDS, GIF_SCALE, GIF_EVERY = 12.0, 2, 2  # a GIF to show: the beginning, every second frame
-MIN_HEIGHT = 360  # of the video: small frames are enlarged by a whole, even factor
 PATIENCE_S = 60.0  # a slow world's tour ends here, or after three times its length
 
 
@@ -49,14 +45,12 @@ class Tour:
     stats: Stats
     fps: float  # of the median step
     p99_ms: float
-    video: Path
-    gif: Path
-    sheet: Path
+    files: tuple[Path, ...]
 
     def summary(self) -> str:
         """One line for people."""
         speed = f"{self.stats.num_frames} frames at {self.fps:.1f} fps (median), p99 {self.p99_ms:.1f} ms"
-        return f"tour: {speed}; wrote {self.video}, {self.gif.name} and {self.sheet.name}"
+        return f"tour: {speed}; wrote {', '.join(map(str, self.files))}"
 
 
 def tour_script(space: ActionSpace, fps: float) -> Script:
@@ -72,47 +66,48 @@ def tour_script(space: ActionSpace, fps: float) -> Script:
 
 def tour(
     env: Env,
-    seconds: float = 20.0,
+    num_frames: int,
     out: Path = Path("out"),
     *,
+    script: Script | None = None,
+    begin: Callable[[Env], Frame] | None = None,
     start: Any = 0,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Tour:
-    """Play `seconds` of world time; writes out/tour.mp4 (at the world's fps), .gif and .png; say gets each line.
+    """Play num_frames steps of a script, by default tour_script; say gets each line.
 
-    When the episode ends it begins again. Raises ValueError unless seconds > 0, what the Env raises, and VideoError
-    or OSError if nothing can be written.
+    out     one file to film it to (.mp4, .gif, .png), or a folder for tour.mp4 (at the world's fps), .gif and .png
+    begin   brings the Env to its first frame instead of reset(start, seed)
+
+    When the episode ends it begins again. Raises ValueError for less than one frame, what the Env raises, and
+    VideoError or OSError if nothing can be written.
     """
-    if seconds <= 0:
-        raise ValueError(f"a tour takes seconds > 0, got {seconds}")
-    out.mkdir(parents=True, exist_ok=True)
-    script, stats = tour_script(env.actions, env.fps), Stats()
-    num_frames = max(2, round(seconds * env.fps))
-    factor = 2 * max(1, -(-MIN_HEIGHT // (2 * env.size_hw[0])))
-    video = VideoWriter(out / "tour.mp4", env.fps, (env.size_hw[0] * factor, env.size_hw[1] * factor))
-    sheet: list[Frame] = []
-    film: list[Frame] = []
+    if num_frames < 1:
+        raise ValueError(f"a tour takes at least one frame (seconds > 0), got {num_frames}")
+    script, stats = script or tour_script(env.actions, env.fps), Stats()
+    files = (out,) if out.suffix else tuple(out / f"tour{ending}" for ending in ENDINGS)
+    film = Film(files, env.actions, env.fps, env.size_hw, num_frames)
     begun = time.perf_counter()
-    give_up_at = begun + max(PATIENCE_S, 3 * seconds)
+    give_up_at = begun + max(PATIENCE_S, 3 * num_frames / env.fps)
+
+    def first() -> Frame:
+        return begin(env) if begin else env.reset(start=start, seed=seed)
+
     try:
-        frame = env.reset(start=start, seed=seed)
+        frame, action = first(), Action()
         say(f"first frame: {time.perf_counter() - begun:.2f} s")
+        film.add(frame, action)
         while stats.num_frames < num_frames and time.perf_counter() < give_up_at:
-            if stats.num_frames % max(1, num_frames // SHEET_FRAMES) == 0 and len(sheet) < SHEET_FRAMES:
-                sheet.append(frame.copy())
-            if stats.num_frames % GIF_EVERY == 0 and stats.num_frames < GIF_SECONDS * env.fps:
-                film.append(np.array(frame).repeat(GIF_SCALE, axis=0).repeat(GIF_SCALE, axis=1))
-            video.write(np.ascontiguousarray(frame).repeat(factor, axis=0).repeat(factor, axis=1))
             action, before = script(stats.num_frames), time.perf_counter()
+            if isinstance(env, Replay):
+                action = env.recorded_action or action
             try:
                 frame = env.step(action)
                 stats.add(None, before, before, time.perf_counter())
             except EpisodeEnd:
-                frame = env.reset(start=start, seed=seed)
+                frame = first()
+            film.add(frame, action)
     finally:
-        video.close()
-    save_image(out / "tour.png", contact_sheet(sheet, SHEET_COLUMNS, scale=max(1, 120 // env.size_hw[0])))
-    save_gif(out / "tour.gif", film, env.fps / GIF_EVERY)
-    median_ms = stats.ms(START, END)
-    return Tour(stats, 1000 / median_ms, stats.ms(START, END, 99), out / "tour.mp4", out / "tour.gif", out / "tour.png")
+        film.close()
+    return Tour(stats, 1000 / stats.ms(START, END), stats.ms(START, END, 99), files)

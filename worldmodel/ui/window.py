@@ -37,6 +37,9 @@ EVENTS = [
 ]
 
 
+NUMBER_KEYS = [pygame.KSCAN_1 + i for i in range(9)]
+
+
 class WindowError(RuntimeError):
     """No window can be opened here; the message says what to do."""
 
@@ -113,6 +116,8 @@ class Window:
         self.size_hw, self.is_captured = size_hw, False
         self._scale, self._filter, self._is_fullscreen = scale, filter, False
         self._settled_at = 0.0
+        self.choices: list[pygame.Rect] = []  # places that a click, or the key of its number, chooses
+        self.chosen = 0
 
     def draw(self, frame: Frame) -> pygame.Rect:
         """Put a frame on the window's surface, bars in black; gives the picture's place. flip() shows it."""
@@ -139,7 +144,9 @@ class Window:
         """
         commands = []
         for event in pygame.event.get():
-            if event.type == pygame.KEYDOWN:
+            if self._chooses(event):
+                commands.append(Command.CHOOSE)
+            elif event.type == pygame.KEYDOWN:
                 command = command_of(event.scancode, event.key, event.mod)
                 if command:
                     commands.append(command)
@@ -172,6 +179,18 @@ class Window:
             elif event.type == pygame.QUIT:
                 commands.append(Command.QUIT)
         return commands
+
+    def _chooses(self, event: pygame.Event) -> bool:
+        """True if the event chooses one of the places; its number is then in `chosen`."""
+        number = -1
+        if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.is_captured:
+            number = pygame.Rect(event.pos, (1, 1)).collidelist(self.choices)
+        elif event.type == pygame.KEYDOWN and event.scancode in NUMBER_KEYS:
+            number = NUMBER_KEYS.index(event.scancode)
+        if not 0 <= number < len(self.choices):
+            return False
+        self.chosen = number
+        return True
 
     def capture(self) -> None:
         """Hide the pointer and read the mouse as motion."""

@@ -1,0 +1,114 @@
+"""Real and dreamed side by side: the same keys, a true measure between them, and a dream that can be set to reality."""
+
+import numpy as np
+import pytest
+
+from worldmodel.action import Action, ActionError, ActionSpace
+from worldmodel.data.both import CONTEXT, GAP, Both, psnr
+from worldmodel.env import Env, Rewindable, Sampled
+
+H, W = 4, 6
+
+
+class Game:
+    """Its frame counts the steps with a button held."""
+
+    actions, fps, size_hw = ActionSpace(("add", "wait")), 20.0, (H, W)
+
+    def reset(self, *, start=0, seed=0):
+        self.count, self.seen, self.begun = 10 * start, [], seed
+        return self.frame()
+
+    def step(self, action):
+        self.seen.append(action)
+        self.count += "add" in action.buttons
+        return self.frame()
+
+    def frame(self):
+        return np.full((H, W, 3), self.count, np.uint8)
+
+    def close(self):
+        self.is_closed = True
+
+
+class Dream(Game):
+    """Counts wrongly by one a step, and begins where it is told."""
+
+    steps = 2
+
+    def reset(self, *, start=0, seed=0):
+        frames, moves = start
+        assert len(frames) == len(moves) + 1
+        self.begun_with = frames, moves
+        self.count, self.seen = int(frames[-1, 0, 0, 0]), []
+        return self.frame()
+
+    def step(self, action):
+        frame = super().step(action)
+        self.count += 1
+        return frame + 1
+
+    def settle(self):
+        self.is_settled = True
+
+
+@pytest.fixture
+def both():
+    env = Both(Game(), Dream())
+    env.reset(start=2, seed=7)
+    return env
+
+
+def halves(frame):
+    assert frame.shape == (H, 2 * W + GAP, 3)
+    return int(frame[0, 0, 0]), int(frame[0, -1, 0])
+
+
+def test_it_is_an_env_with_sampling_steps_that_cannot_go_back(both):
+    assert isinstance(both, Env)
+    assert isinstance(both, Sampled)
+    assert not isinstance(both, Rewindable)
+    both.steps = 1
+    assert both.dream.steps == 1
+
+
+def test_the_dream_begins_with_what_the_game_has_shown(both):
+    frames, moves = both.dream.begun_with
+    assert (len(frames), moves) == (CONTEXT, [Action()] * (CONTEXT - 1))
+    assert both.real.begun == 7
+
+
+def test_both_get_the_same_keys_and_the_curve_is_the_psnr_between_them(both):
+    moves = [Action({"add"}), Action({"wait"}), Action({"add"})]
+    shown = [halves(both.step(move)) for move in moves]
+    assert both.real.seen[-3:] == both.dream.seen == moves
+    assert shown == [(21, 22), (21, 23), (22, 25)]
+    expected = [20 * np.log10(255 / off) for off in (1, 2, 3)]
+    assert list(both.divergence)[1:] == pytest.approx(expected)
+
+
+def test_resync_sets_the_dream_to_the_last_real_frames(both):
+    for _ in range(CONTEXT + 3):
+        both.step(Action({"add"}))
+    assert halves(both.resync()) == (20 + CONTEXT + 3,) * 2
+    frames, moves = both.dream.begun_with
+    assert frames[:, 0, 0, 0].tolist() == list(range(24, 24 + CONTEXT))
+    assert moves == [Action({"add"})] * (CONTEXT - 1)
+    assert both.divergence[-1] is None
+    both.settle()
+    both.close()
+    assert both.real.is_closed
+    assert both.dream.is_closed
+
+
+def test_a_game_with_other_actions_is_refused():
+    class Other(Game):
+        actions = ActionSpace(("jump",))
+
+    with pytest.raises(ActionError):
+        Both(Other(), Dream())
+
+
+def test_psnr_of_equal_frames_is_finite():
+    assert psnr(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)) == 99.0
+    assert psnr(np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)) == 0.0
