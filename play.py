@@ -28,7 +28,7 @@ import json
 import platform
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,9 @@ from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.abilities import Opening
+from worldmodel.ui.keymap import load_keys
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script, safe_name
+from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
@@ -55,6 +57,7 @@ from worldmodel.ui.window import Window, WindowError, has_display
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 GAMES = Path(__file__).with_name("conf") / "game"
 VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
+FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
 QUEUED_STEPS = 64  # of a recording may wait for the disk
 say = partial(print, flush=True)
 
@@ -86,6 +89,7 @@ class Config:
     seconds: float
     frames: int | None
     out: str
+    keys: str
     saves: str
 
     def __post_init__(self) -> None:
@@ -191,12 +195,14 @@ def verify(cfg: Config, env: Env) -> None:
     say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
 
 
-def play(cfg: Config) -> None:
-    """Open the world and hand it to a window, or to the tour where there is none."""
+def play(cfg: Config) -> Config | None:
+    """Open the world and hand it to a window, or to the tour where there is none; gives what to play next, if anything
+    was chosen in the menu.
+    """
     is_windowed = not cfg.verify and has_display() if cfg.headless == "auto" else not cfg.headless
     if cfg.headless == "auto" and not is_windowed and not cfg.verify:
         say(f"no display: playing a tour of {cfg.seconds:g} s instead")
-    begun = time.perf_counter()
+    begun, wanted = time.perf_counter(), dict[str, Any]()
     opened = open_env(cfg, "human" if is_windowed else "tour")
     env = opened.env
     try:
@@ -205,11 +211,19 @@ def play(cfg: Config) -> None:
         if cfg.verify:
             verify(cfg, env)
         elif is_windowed:
-            play_in_window(cfg, opened)
+            wanted = play_in_window(cfg, opened)
         else:
             play_headless(cfg, env)
     finally:
         env.close()
+    return replace(cfg, **FROM_THE_START | wanted) if wanted else None
+
+
+def play_on(cfg: Config) -> None:
+    """Play, and then what was chosen in the menu, until the player quits."""
+    chosen: Config | None = cfg
+    while chosen:
+        chosen = play(chosen)
 
 
 def play_headless(cfg: Config, env: Env) -> None:
@@ -222,8 +236,17 @@ def play_headless(cfg: Config, env: Env) -> None:
     say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 
 
-def play_in_window(cfg: Config, opened: Opened) -> None:
-    """Play until the player quits."""
+def library(cfg: Config, env: Env, keys: Path) -> Library:
+    """What the menu offers beside this world."""
+    import worldmodel
+
+    folder = env.folder if isinstance(env, Recorder) else Path(str(cfg.replay)).parent
+    others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
+    return Library((*worldmodel.worlds(), *others), folder, keys)
+
+
+def play_in_window(cfg: Config, opened: Opened) -> dict[str, Any]:
+    """Play until the player quits; gives the options of what was chosen in the menu instead, if anything was."""
     env = opened.env
     window = Window(f"worldmodel: {opened.title}", env.size_hw, cfg.scale, cfg.filter)
     try:
@@ -231,16 +254,15 @@ def play_in_window(cfg: Config, opened: Opened) -> None:
             window.toggle_fullscreen()
         world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed}
         view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
-        world |= {
-            "title": opened.title,
-            "num_starts": opened.num_starts,
-            "slots": opened.slots,
-            "opening": opening_of(cfg, env),
-        }
+        world |= {"title": opened.title, "num_starts": opened.num_starts, "slots": opened.slots}
+        keys = Path(cfg.keys)
+        world |= {"opening": opening_of(cfg, env), "library": library(cfg, env, keys)}
+        view["keys"] = load_keys(keys, env.actions.buttons)
         session = Session(env, window, say=say, **world, **view)
         gc.freeze()  # what is loaded stays: the collector need not walk through it during play
         script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
         say(session.run(cfg.frames, script).summary())
+        return session.wanted
     finally:
         window.close()
 
@@ -248,7 +270,7 @@ def play_in_window(cfg: Config, opened: Opened) -> None:
 @hydra.main(version_base="1.3", config_path=str(Path(__file__).with_name("conf")), config_name="play")
 def main(raw: DictConfig) -> None:
     """Hydra's door; it exits here, because hydra writes a line of its own about errors that pass through it."""
-    sys.exit(attempt(lambda: play(typed(Config, raw)), USER_ERRORS))
+    sys.exit(attempt(lambda: play_on(typed(Config, raw)), USER_ERRORS))
 
 
 def run() -> int:

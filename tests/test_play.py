@@ -130,6 +130,32 @@ def test_the_window_is_opened_where_there_is_a_display(command, monkeypatch):
     assert out[-1].startswith("5 frames")
 
 
+def test_what_is_chosen_in_the_menu_is_played_next(command, monkeypatch, tmp_path):
+    recorder = Recorder(PlainEnv(), tmp_path / "tape", source="real", game="fake")
+    recorder.start()
+    recorder.reset()
+    recorder.step(Action())
+    recorder.close()
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    played, choices = [], [{"replay": "tape/000000"}, {"world": "other", "replay": None}, {}]
+    monkeypatch.setattr(
+        play, "play_in_window", lambda cfg, opened: (played.append((cfg.world, cfg.start)), choices.pop(0))[1]
+    )
+    code, out, err = command("start=1")
+    assert (code, err) == (0, [])
+    assert played == [(None, 1), (None, 0), ("other", 0)]
+    assert [line.split(":")[0] for line in out] == ["fake (dream)", "tape/000000 (replay)", "fake (dream)"]
+
+
+def test_a_wrong_file_of_keys_is_answered_in_one_line(command, monkeypatch, tmp_path):
+    (tmp_path / "keys.json").write_text('{"forward": ["Hyper"]}')
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
+    code, _, err = command("frames=3")
+    assert code == 2
+    assert "keys.json: no key 'Hyper'" in err[0]
+
+
 def test_python_play_py_speaks_one_line():
     """Hydra prints errors of its own; only a real process shows that it was silenced."""
     path = Path(play.__file__)

@@ -518,18 +518,6 @@ def test_commands_of_the_window(window, tmp_path):
     assert len([*(tmp_path / "out").glob("*.png")]) == 1
 
 
-def test_escape_frees_the_mouse_then_shows_the_keys_and_never_quits(window):
-    session = Session(FakeEnv(), window)
-    window.capture()
-    session._obey(Command.ESCAPE)
-    assert not window.is_captured
-    session.runner._obey()
-    assert session.runner.is_paused
-    session._obey(Command.ESCAPE)
-    assert session.hud.is_table_shown
-    assert not session._is_quitting
-
-
 def test_deadlines_keep_the_beat_and_a_late_model_does_not_race(monkeypatch):
     now, slept = [10.0], []
     monkeypatch.setattr("worldmodel.ui.runner.time.perf_counter", lambda: now[0])

@@ -65,9 +65,12 @@ class Hud:
         if level not in LEVELS:
             raise ValueError(f"hud must be one of {LEVELS}, got {level!r}")
         self.title, self.level, self.is_table_shown = title, level, False
-        self._caps = KeyCaps(space, bindings)
-        self._table = (button_rows(space, bindings), command_rows())
+        self.bind(space, bindings)
         self._toast, self._toast_until = "", 0.0
+
+    def bind(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
+        """Show these keys from now on."""
+        self._caps, self._table = KeyCaps(space, bindings), (button_rows(space, bindings), command_rows())
 
     def toast(self, text: str) -> None:
         """Show a line for TOAST_S seconds, at every level."""

@@ -12,10 +12,12 @@ mouse button (MOUSE_LEFT = -1). Not here: events and capture (window.py), what a
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 
 import pygame
 
@@ -46,7 +48,7 @@ class Command(StrEnum):
     MORE_STEPS = "more sampling steps"
     FULLSCREEN = "full screen"
     SCREENSHOT = "save a picture"
-    ESCAPE = "free the mouse, pause"
+    ESCAPE = "menu: starts, saves, recordings, worlds, keys; frees the mouse"
     QUIT = "quit"
     HOLD = "pause, because the window lost the focus"
     RESUME = "play, because the window was clicked"
@@ -216,6 +218,35 @@ def default_bindings(buttons: Iterable[str], chosen: Mapping[str, Iterable[str]]
     return bindings | dict(zip(spare, unbound, strict=False))
 
 
+def load_keys(path: Path, buttons: Iterable[str]) -> dict[str, list[str]]:
+    """button -> labels from a file of keys, for the buttons that this world has; nothing if there is no file.
+
+    ActionError, naming the file, if it is not {"forward": ["W", "Up"], ...} or names a key that does not exist.
+    """
+    if not path.exists():
+        return {}
+    try:
+        keys = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(keys, dict):
+            raise ActionError('expected {"forward": ["W", "Up"], ...}')
+        chosen = {name: list(keys[name]) for name in buttons if name in keys}
+        default_bindings(chosen, chosen)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ActionError(f"{path}: {error}. Correct it, or delete it for the usual keys.") from error
+    return chosen
+
+
+def save_keys(path: Path, bindings: Mapping[int, str]) -> None:
+    """The inverse; buttons of other worlds that are in the file stay in it. OSError if it cannot be written."""
+    keys = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    mine: dict[str, list[str]] = {}
+    for code, name in bindings.items():
+        mine.setdefault(name, []).append(code_label(code))
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(keys | mine, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
 class Latch:
     """What the player did since the last step: written by the window's thread, taken by the model's.
 
@@ -234,6 +265,13 @@ class Latch:
         self._tapped: set[str] = set()
         self._pixels = [0.0, 0.0]
         self._first_event: float | None = None
+
+    def bind(self, bindings: Mapping[int, str]) -> None:
+        """Other keys from now on; what is held is forgotten. ActionError for a button that the space lacks."""
+        self.space.check(Action(bindings.values()))
+        self.release_all()
+        with self._lock:
+            self.bindings = dict(bindings)
 
     def press(self, code: int) -> None:
         """A key or mouse button went down; codes without a button are ignored."""

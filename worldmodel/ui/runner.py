@@ -88,7 +88,9 @@ class Runner:
         self._arrived = threading.Event()
 
     def send(self, command: Command, number: int = 0) -> None:
-        """Ask for a command; it is obeyed between two steps. number: which prospect, or how many frames back."""
+        """Ask for a command; it is obeyed between two steps. number: which prospect, how many frames
+        back, or a start or slot and one more (0: the next).
+        """
         self._commands.put((command, number))
         self._wake.set()
 
@@ -216,7 +218,7 @@ class Runner:
                 case Command.RESET:
                     self._reset()
                 case Command.NEXT_START:
-                    self._next_start()
+                    self._next_start(number)
                 case Command.PAUSE:
                     self._set_paused(not self.is_paused)
                 case Command.HOLD:
@@ -242,7 +244,7 @@ class Runner:
                 case Command.LOAD:
                     self._load()
                 case Command.NEXT_SLOT:
-                    self.slot = (self.slot + 1) % NUM_SLOTS
+                    self.slot = number - 1 if number else (self.slot + 1) % NUM_SLOTS
                 case Command.RECORD:
                     self.taping.toggle()
                 case Command.KEEP_LAST:
@@ -258,10 +260,12 @@ class Runner:
             self.latch.forget_pending()  # what was tapped during the pause was not meant for the world
         self.is_paused = wanted or self.is_over
 
-    def _next_start(self) -> None:
-        """The next start image; in a world with one start, the next seed."""
+    def _next_start(self, number: int) -> None:
+        """Start number - 1, or for 0 the next one; in a world with one start, the next seed."""
         self.opening = Opening(())
-        if self.num_starts > 1:
+        if number:
+            self.start = number - 1
+        elif self.num_starts > 1:
             self.start = (self.start + 1) % self.num_starts if isinstance(self.start, int) else 0
         else:
             self.seed += 1

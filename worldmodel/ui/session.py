@@ -18,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.action import ActionError
 from worldmodel.data.states import NUM_SLOTS, Slots
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.env import Env, Frame
 from worldmodel.ui.abilities import Opening
 from worldmodel.ui.flash import FlashGuard
 from worldmodel.ui.hud import Hud, Readings
-from worldmodel.ui.keymap import Command, Latch, default_bindings
+from worldmodel.ui.keymap import Command, Latch, default_bindings, save_keys
+from worldmodel.ui.menu import Item, Menu
+from worldmodel.ui.pages import Library, pages, rebound
 from worldmodel.ui.runner import Runner, Script, Shown
 from worldmodel.ui.stats import DONE, FLIP, INPUT, START, Stats
 from worldmodel.ui.strip import Cell, draw_strip
@@ -48,6 +51,8 @@ class Session:
     pace        "realtime", "uncapped" or "turn" (see Runner)
     start, seed what the Env is reset with; num_starts: how many starts Shift+F4 goes through
     slots       where F5 saves; None: nowhere. opening: what is played before the player takes over
+    library     what else the menu offers: worlds, recordings. When the player chooses one of them the session ends,
+                and `wanted` holds the options of play.py for it
     keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
     degrees_per_pixel   mouse sensitivity
     out         folder of screenshots; say: gets each message to the player, one line
@@ -68,6 +73,7 @@ class Session:
         num_starts: int = 1,
         slots: Slots | None = None,
         opening: Opening | None = None,
+        library: Library | None = None,
         keys: Mapping[str, Iterable[str]] | None = None,
         degrees_per_pixel: float = 0.15,
         out: Path = Path("out"),
@@ -77,6 +83,8 @@ class Session:
         self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), degrees_per_pixel)
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
+        self.library, self.wanted = library or Library(), dict[str, Any]()
+        self.menu = window.menu = Menu(pages(self), [Item("Go on", self._resume)], [Item("Quit", self._quit)])
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
@@ -130,7 +138,10 @@ class Session:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.draw(self.window.surface, picture, self._read(self._shown))
-            self._draw_strip()
+            if self.menu.is_open:
+                self.menu.draw(self.window.surface)
+            else:
+                self._draw_strip()
             self.window.flip()
             self._drawn_at = time.perf_counter()
             self.runner.stats.num_flips += 1
@@ -152,8 +163,8 @@ class Session:
                 self._save_screenshot()
             case Command.ESCAPE:
                 self.window.release()
-                if self.runner.is_paused:
-                    self.hud.is_table_shown = not self.hud.is_table_shown
+                self.hud.is_table_shown = False
+                self.menu.open()
                 self.runner.send(Command.HOLD)
             case Command.RESUME | Command.PAUSE:
                 self.hud.is_table_shown = False
@@ -189,6 +200,25 @@ class Session:
             title = "Timeline  \u00b7  click to go there  \u00b7  , and . one step  \u00b7  Tab what if"
             cells = [cell for _, cell in self._timeline]
             self.window.choices = draw_strip(self.window.surface, title, cells, len(cells) - 1, top)
+
+    def leave_for(self, **options: Any) -> None:
+        """End the session, and tell whoever started it what to play next."""
+        self.wanted, self._is_quitting = options, True
+
+    def bind(self, button: str, code: int) -> None:
+        """Give a button another key, and keep that in the file of keys."""
+        try:
+            self.latch.bind(rebound(self.latch.bindings, button, code))
+            self.hud.bind(self.latch.space, self.latch.bindings)
+            save_keys(self.library.keys, self.latch.bindings)
+        except (ActionError, OSError) as error:
+            self.hud.toast(" ".join(str(error).split())[:120])
+
+    def _resume(self) -> None:
+        self.runner.send(Command.RESUME)
+
+    def _quit(self) -> None:
+        self._is_quitting = True
 
     def _choose(self, number: int) -> None:
         """A picture of the strip was chosen."""

@@ -1,0 +1,198 @@
+"""The menu: reachable by keys alone, a click is Enter, and Esc never quits."""
+
+import json
+
+import pygame
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_session import FakeEnv, idle
+from test_window import key, post
+
+from worldmodel.action import ActionError, ActionSpace
+from worldmodel.data.states import Slots
+from worldmodel.ui.keymap import Command, code_of, default_bindings, load_keys, save_keys
+from worldmodel.ui.menu import Item, Menu
+from worldmodel.ui.pages import Library, rebound
+from worldmodel.ui.session import Session
+from worldmodel.ui.window import Window
+
+UP, DOWN, ENTER, ESC = pygame.KSCAN_UP, pygame.KSCAN_DOWN, pygame.KSCAN_RETURN, pygame.KSCAN_ESCAPE
+
+
+@pytest.fixture
+def window(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    opened = Window("test", FakeEnv.size_hw, allow_headless=True)
+    pygame.event.clear()
+    yield opened
+    opened.close()
+
+
+def hit(menu, *codes):
+    for code in codes:
+        menu.handle(pygame.event.Event(pygame.KEYDOWN, scancode=code))
+
+
+def small():
+    done = []
+    pages = {
+        "A": lambda: [Item("a1", lambda: done.append("a1")), Item("a2", stays=True, act=lambda: done.append("a2"))]
+    }
+    pages["Empty"] = lambda: []
+    menu = Menu(pages, [Item("go on", lambda: done.append("go on"))], [Item("quit", lambda: done.append("quit"))])
+    menu.open()
+    return menu, done
+
+
+def test_keys_walk_through_pages_and_act():
+    menu, done = small()
+    hit(menu, DOWN, ENTER, DOWN, ENTER)
+    assert (done, menu.is_open) == (["a2"], True)
+    hit(menu, UP, ENTER)
+    assert (done, menu.is_open) == (["a2", "a1"], False)
+    menu.open()
+    hit(menu, UP, ENTER)
+    assert done[-1] == "quit"
+
+
+def test_escape_goes_back_and_then_closes():
+    menu, done = small()
+    hit(menu, DOWN, DOWN, ENTER, ENTER, ESC)
+    assert menu.is_open
+    assert [item.label for item in menu.items] == ["go on", "A ...", "Empty ...", "quit"]
+    hit(menu, ESC)
+    assert not menu.is_open
+    assert done == []
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from([UP, DOWN, ENTER, ESC, pygame.KSCAN_W]), max_size=30))
+def test_no_sequence_of_keys_breaks_it(codes):
+    menu, _ = small()
+    surface = pygame.Surface((200, 120))
+    for code in codes:
+        if not menu.is_open:
+            menu.open()
+        hit(menu, code)
+        menu.draw(surface)
+
+
+def test_a_click_does_what_enter_does():
+    menu, done = small()
+    menu.draw(pygame.Surface((640, 480)))
+    where = menu._places[3].center
+    menu.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=where))
+    menu.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=where, button=1))
+    assert done == ["quit"]
+
+
+def table(window, tmp_path, **options):
+    library = Library(("first", "second"), tmp_path / "rec", tmp_path / "keys.json")
+    slots = Slots(tmp_path / "saves", "fake", "here")
+    session = Session(FakeEnv(), window, library=library, slots=slots, num_starts=3, **options)
+    session.runner._reset()
+    return session
+
+
+def choose(session, *labels):
+    """Open the menu and go through these items, by keys."""
+    session._obey(Command.ESCAPE)
+    for label in labels:
+        names = [item.label.removesuffix(" ...") for item in session.menu.items]
+        hit(session.menu, *[DOWN] * names.index(label), ENTER)
+        session.menu.draw(session.window.surface)
+
+
+def test_everything_is_reached_by_keys_alone(window, tmp_path):
+    session = table(window, tmp_path)
+    choose(session, "Starts", "start 2")
+    session.runner._obey()
+    assert session.runner.env.resets[-1] == (2, 0)
+    choose(session, "Save", "slot 3")
+    session.runner._obey()
+    assert session.runner.slots.peek(3).frame_index == 0
+    choose(session, "Load", "slot 3")
+    session.runner._obey()
+    assert session.runner.messages.get() == f"saved to slot 3: {session.runner.slots.path(3)}"
+    assert session.runner.messages.get() == "loaded slot 3"
+    choose(session, "Display", "meters")
+    assert session.hud.level == "full"
+    choose(session, "Recordings")
+    assert [item.label for item in session.menu.items] == ["nothing here yet"]
+    session.menu.close()
+    choose(session, "Worlds", "second")
+    assert session.wanted == {"world": "second", "replay": None}
+    assert session._is_quitting
+
+
+def test_escape_opens_the_menu_pauses_frees_the_mouse_and_never_quits(window, tmp_path):
+    session = table(window, tmp_path)
+    window.capture()
+    key(pygame.KEYDOWN, ESC)
+    session._turn(listens=True)
+    session.runner._obey()
+    assert session.menu.is_open
+    assert session.runner.is_paused
+    assert not window.is_captured
+    for _ in range(5):
+        key(pygame.KEYDOWN, ESC)
+        session._turn(listens=True)
+    assert not session._is_quitting
+
+
+def test_keys_in_the_menu_do_not_reach_the_world_and_ctrl_q_quits(window, tmp_path):
+    session = table(window, tmp_path)
+    session._obey(Command.ESCAPE)
+    key(pygame.KEYDOWN, pygame.KSCAN_W)
+    post(pygame.MOUSEBUTTONDOWN, button=1, pos=(0, 0))
+    assert window.pump(session.latch) == []
+    assert session.latch.is_idle
+    key(pygame.KEYDOWN, pygame.KSCAN_A, pygame.K_q, pygame.KMOD_LCTRL)
+    assert window.pump(session.latch) == [Command.QUIT]
+
+
+def test_a_key_is_bound_in_the_menu_and_kept_in_a_file(window, tmp_path):
+    session = table(window, tmp_path)
+    choose(session, "Controls", "forward")
+    hit(session.menu, pygame.KSCAN_I)
+    session.latch.press(pygame.KSCAN_I)
+    assert session.latch.take().buttons == {"forward"}
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    hit(session.menu, ENTER, pygame.KSCAN_F5)  # a key of the window
+    hit(session.menu, ENTER, ESC)  # thought better of it
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    assert session.menu.is_open
+
+
+def test_a_key_taken_from_a_button_is_no_longer_its():
+    bindings = default_bindings(("forward", "use"))
+    again = rebound(bindings, "use", code_of("W"))
+    assert again[code_of("W")] == "use"
+    assert code_of("E") not in again
+    assert again[code_of("Up")] == "forward"
+    with pytest.raises(ActionError, match="no name"):
+        rebound(bindings, "use", 300)
+
+
+def test_the_file_of_keys_keeps_the_buttons_of_other_worlds(tmp_path):
+    path = tmp_path / "keys.json"
+    assert load_keys(path, ("forward",)) == {}
+    path.write_text(json.dumps({"honk": ["H"], "forward": ["I"]}))
+    save_keys(path, {code_of("O"): "forward", code_of("Mouse left"): "attack"})
+    assert json.loads(path.read_text()) == {"honk": ["H"], "forward": ["O"], "attack": ["Mouse left"]}
+    assert load_keys(path, ("attack",)) == {"attack": ["Mouse left"]}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"forward": ["Hyper"]}', '{"forward": 3}', '{"forward": ["F5"]}'])
+def test_a_wrong_file_of_keys_is_named_in_one_line(tmp_path, text):
+    (tmp_path / "keys.json").write_text(text)
+    with pytest.raises(ActionError, match=r"keys\.json.*delete it") as caught:
+        load_keys(tmp_path / "keys.json", ("forward",))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_without_a_button_of_the_file_is_played(window, tmp_path):
+    keys = load_keys(tmp_path / "none.json", ActionSpace(("forward",)).buttons)
+    session = Session(FakeEnv(), window, keys=keys, pace="uncapped")
+    assert session.run(3, idle).num_frames == 3

@@ -1,0 +1,135 @@
+"""The menu that Esc opens: pages of items, driven by keys or the mouse.
+
+Item    one line: what it says, what it does, and a picture
+Menu    which page and item is chosen; events in, drawing out
+
+Not here: what the pages are (session.py), how keys are kept (options.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pygame
+
+from worldmodel.env import Frame
+from worldmodel.ui.hud import DIM, INK, LIT, SHADE, fill, lettering
+
+
+@dataclass(frozen=True)
+class Item:
+    """label at the left, value at the right; act is done on Enter or a click (None: it only informs).
+
+    stays: the menu remains open afterwards
+    """
+
+    label: str
+    act: Callable[[], None] | None = None
+    value: str = ""
+    frame: Frame | None = None
+    stays: bool = False
+
+
+class Menu:
+    """pages: title -> its items, asked for anew whenever they are drawn; the root lists them between first and last.
+
+    Up, Down, Enter, Esc (back, then close); a click does what Enter does. While `awaits` is set, the next key is
+    given to it instead, and Esc drops it.
+    """
+
+    def __init__(self, pages: Mapping[str, Callable[[], list[Item]]], first: list[Item], last: list[Item]) -> None:
+        self.is_open = False
+        self.awaits: Callable[[int], None] | None = None
+        self._pages, self._first, self._last = pages, first, last
+        self._page = ""
+        self._cursor = 0
+        self._places: list[pygame.Rect] = []
+        self._offset = 0  # items above the first that is drawn
+
+    def open(self) -> None:
+        """Show the root."""
+        self.is_open, self._page, self._cursor, self.awaits = True, "", 0, None
+
+    def close(self) -> None:
+        """Show nothing."""
+        self.is_open, self.awaits = False, None
+
+    @property
+    def items(self) -> list[Item]:
+        """Those of the page that is shown."""
+        if self._page:
+            return self._pages[self._page]() or [Item("nothing here yet")]
+        return [*self._first, *(Item(f"{title} ...") for title in self._pages), *self._last]
+
+    def handle(self, event: pygame.Event) -> None:
+        """A key or mouse event while the menu is open."""
+        if event.type == pygame.KEYDOWN:
+            self._press(event.scancode)
+        elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
+            number = pygame.Rect(event.pos, (1, 1)).collidelist(self._places)
+            if number >= 0:
+                self._cursor = number + self._offset
+                if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                    self._do()
+
+    def _press(self, scancode: int) -> None:
+        if self.awaits:
+            awaits, self.awaits = self.awaits, None
+            if scancode != pygame.KSCAN_ESCAPE:
+                awaits(scancode)
+        elif scancode == pygame.KSCAN_ESCAPE:
+            if self._page:
+                self._page, self._cursor = "", len(self._first) + list(self._pages).index(self._page)
+            else:
+                self.close()
+        elif scancode in (pygame.KSCAN_UP, pygame.KSCAN_DOWN):
+            self._cursor = (self._cursor + (1 if scancode == pygame.KSCAN_DOWN else -1)) % len(self.items)
+        elif scancode in (pygame.KSCAN_RETURN, pygame.KSCAN_KP_ENTER, pygame.KSCAN_SPACE):
+            self._do()
+
+    def _do(self) -> None:
+        items = self.items
+        number = min(self._cursor, len(items) - 1) - len(self._first)
+        if not self._page and 0 <= number < len(self._pages):
+            self._page, self._cursor = list(self._pages)[number], 0
+            return
+        item = items[min(self._cursor, len(items) - 1)]
+        if item.act:
+            if not item.stays:
+                self.close()
+            item.act()
+
+    def draw(self, surface: pygame.Surface) -> None:
+        """Over the whole window; a long page scrolls with the cursor."""
+        fill(surface, surface.get_rect(), SHADE, 0)
+        width, height = surface.get_size()
+        unit = max(10, min(height // 24, width // 36))
+        row = round(1.9 * unit)
+        title = self._page or "Menu"
+        surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
+        foot = "a key, or Esc" if self.awaits else "Up, Down, Enter  \u00b7  Esc back  \u00b7  or the mouse"
+        surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.4 * unit)))
+        items = self.items
+        self._cursor = min(self._cursor, len(items) - 1)
+        shown = max(1, (height - round(5.5 * unit)) // row)
+        self._offset = max(0, min(self._cursor - shown // 2, len(items) - shown))
+        self._places = []
+        for number, item in list(enumerate(items))[self._offset : self._offset + shown]:
+            top = round(3.4 * unit) + (number - self._offset) * row
+            place = pygame.Rect(unit, top, width * 3 // 5, row)
+            is_chosen = number == self._cursor
+            ink = LIT if is_chosen else INK if item.act or not self._page else DIM
+            label = lettering(("> " if is_chosen else "  ") + item.label, unit, ink)
+            surface.blit(label, (place.left + unit, top + unit // 3))
+            value = lettering(item.value, unit, DIM)
+            surface.blit(value, (place.right - value.get_width(), top + unit // 3))
+            self._places.append(place)
+            if is_chosen and item.frame is not None:
+                _draw_picture(surface, item.frame, pygame.Rect(width * 2 // 3, round(3.4 * unit), width // 4, height))
+
+
+def _draw_picture(surface: pygame.Surface, frame: Frame, place: pygame.Rect) -> None:
+    picture = pygame.image.frombytes(frame.tobytes(), frame.shape[1::-1], "RGB")
+    size = (place.width, round(place.width * frame.shape[0] / frame.shape[1]))
+    surface.blit(pygame.transform.scale(picture, size), place)
