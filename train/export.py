@@ -39,6 +39,7 @@ class Config:
     out: str
     title: str
     sigmas: dict[int, list[float]]
+    noise_scale: float
     steps: int
     starts: int
     context: int
@@ -113,7 +114,8 @@ def main(raw: DictConfig) -> None:
     info = {
         "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": meta.fps,
         "actions": meta.action_space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
-        "steps": cfg.steps, "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
+        "noise_scale": cfg.noise_scale, "steps": cfg.steps,
+        "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
         "licence": cfg.game.licence, "training": training,
     }  # fmt: skip
     out = Path(cfg.out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from worldmodel.action import Action
 from worldmodel.bundle import World, WorldError
 from worldmodel.diffusion.noise import frame_noise
-from worldmodel.diffusion.rollout import commit_block, denoise_block, merged_block, prefill
+from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill
 from worldmodel.env import Frame
 from worldmodel.model.cache import KVCache
 
@@ -60,6 +61,7 @@ class Engine:
         self.model = world.model.to(self.device, self.dtype)
         self.tokenizer = world.tokenizer.to(self.device, self.dtype)
         self.steps = steps or world.steps
+        self._sampler = partial(consistency, noise_scale=world.noise_scale)
         self._shape = (1, 1, *self.model.latent_shape)
         self._cache: KVCache = self.model.new_cache(1)
         self._moments: deque[Moment] = deque(maxlen=REMEMBERED)
@@ -116,7 +118,7 @@ class Engine:
             commit_block(self.model, self._cache, last.latent, last.action)
         if last is not None:
             last.past = self._cache.frame(self._cache.length - 1)
-        latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, first=first)
+        latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, self._sampler, first=first)
         frame = self.tokenizer.decode(latent[0, 0]).cpu().numpy()
         self._moments.append(Moment(latent, vector, frame))
         self._index += 1
