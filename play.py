@@ -78,6 +78,7 @@ class Config:
     steps: int | None
     device: str
     threads: int | None
+    compile: bool
     record: Any
     pace: str
     hud: str
@@ -147,7 +148,7 @@ def open_env(cfg: Config, player: str) -> Opened:
         import torch
 
         threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
-        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads)
+        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
         num_starts = len(world.starts)
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
         build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
