@@ -34,7 +34,7 @@ class Counter:
         self.is_closed = True
 
     def frame(self):
-        return np.full((H, W, 3), 3 * self.count, np.uint8)
+        return np.full((H, W, 3), 3 * self.count % 256, np.uint8)
 
 
 class RewindableCounter(Counter):
