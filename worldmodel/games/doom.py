@@ -21,6 +21,7 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
 from worldmodel.games.doom_map import Plan, write_wad
+from worldmodel.games.players import PlayersConfig
 from worldmodel.games.walk import WalkGrid
 
 TICRATE = 35
@@ -34,18 +35,19 @@ FORGET_TICS = 2**30  # an episode ends when its player says so
 @dataclass(kw_only=True)
 class DoomConfig:
     """iwad: freedoom1 or freedoom2; level: its map's name, unless a plan is drawn; render: a ViZDoom resolution
-    that is a whole multiple of size_hw; turn_degrees: a turn key's turn in one step; mouse_degrees: the mouse's most.
+    that is a whole multiple of the frame's size; turn_degrees: a turn key's turn in one step; mouse_degrees: the
+    mouse's most.
     """
 
     iwad: str
     level: str
     plan: Plan | None
     render: str
-    size_hw: list[int]
     frame_skip: int
     turn_degrees: float
     mouse_degrees: float
     commands: list[str]
+    players: PlayersConfig
 
 
 class Pose(NamedTuple):
@@ -59,7 +61,7 @@ class Pose(NamedTuple):
 class Doom:
     """One running game. Env; frames uint8 (H, W, 3), world time 35 / frame_skip steps a second."""
 
-    def __init__(self, config: DoomConfig, *, watch: bool = False) -> None:
+    def __init__(self, config: DoomConfig, size_hw: tuple[int, int], *, watch: bool = False) -> None:
         """Start the engine. watch: also report monsters in view (slower; players need it to fight).
 
         Raises EnvError if ViZDoom is not installed or does not start.
@@ -67,7 +69,7 @@ class Doom:
         self.config = config
         self.actions = ActionSpace(BUTTONS, (config.mouse_degrees, 0.0))
         self.fps = TICRATE / config.frame_skip
-        self.size_hw = (config.size_hw[0], config.size_hw[1])
+        self.size_hw = size_hw
         self._watch = watch
         self._scratch = tempfile.TemporaryDirectory(prefix="worldmodel-doom-")
         self._vizdoom = _vizdoom()
@@ -140,6 +142,10 @@ class Doom:
     def pose(self) -> Pose:
         """Where the player stands now."""
         return Pose(*(float(v) for v in self._game.get_state().game_variables[:3]))
+
+    def facts(self) -> dict[str, Any]:
+        """What is noted beside a recorded step: [x, y, angle]."""
+        return {"pose": [round(v, 2) for v in self.pose()]}
 
     def geometry(self) -> np.ndarray:
         """Walls that stop a player, float (N, 4): x1, y1, x2, y2 in map units, as the engine reports them."""

@@ -1,4 +1,4 @@
-"""Scripted players: they decide what is done in a recorded game.
+"""Scripted players of Doom: they decide what is done in a recorded game.
 
 Walker     waypoints over the level's walk grid; looks around, strafes, fights and idles on the way
 Sticky     random input that is held for a while
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.games.doom import Doom, Pose
 from worldmodel.games.walk import Cell, WalkGrid
+
+if TYPE_CHECKING:
+    from worldmodel.games.doom import Doom, Pose
 
 
 @dataclass(kw_only=True)
