@@ -32,9 +32,10 @@ class Game(Env, Protocol):
 
 @dataclass(kw_only=True)
 class GameConfig:
-    """name; licence of its pictures; size_hw of its frames; and the settings of the one game it is."""
+    """name, and title for people; licence of its pictures; size_hw of its frames; settings of the one game it is."""
 
     name: str
+    title: str
     licence: str
     size_hw: list[int]
     doom: DoomConfig | None = None

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from worldmodel.games.doom import Doom, Pose
 
 
+BRAVE = 0.6  # share of its moods in which a walker fights what it sees
+AHEAD = 48.0  # map units along its way at which a walker looks
+
+
 @dataclass(kw_only=True)
 class PlayersConfig:
     """Shares of the episodes (they add up to 1) and how lively a walker is."""
@@ -73,7 +77,7 @@ class Walker:
             self._change_mood()
         self.mood_left -= 1
         target = game.target()
-        if target is not None and self.rng.random() < 0.8:
+        if target is not None and self.speed < BRAVE and self.rng.random() < 0.8:
             return self._fight(target)
         held: set[str] = set()
         turn = 0.0
@@ -94,7 +98,7 @@ class Walker:
             turn = self.swing
         if self.fires or self.rng.random() < 0.02:
             held.add("attack")
-        if self.rng.random() < 0.015:
+        if self.rng.random() < 0.015 or self.stuck % 3 == 2:  # what stops it may be a door; a held key opens none
             held.add("use")
         return self._turned(held, turn)
 
@@ -137,7 +141,8 @@ class Walker:
         return self.pace
 
     def _bearing(self, pose: Pose) -> float:
-        goal = self.grid.middle(self.way[min(1, len(self.way) - 1)]) if self.way else (pose.x, pose.y)
+        ahead = min(int(AHEAD // self.grid.cell), len(self.way) - 1)
+        goal = self.grid.middle(self.way[ahead]) if self.way else (pose.x, pose.y)
         want = np.degrees(np.arctan2(goal[1] - pose.y, goal[0] - pose.x))
         return float((pose.angle - want + 180) % 360 - 180)  # degrees to the right
 
@@ -206,8 +211,7 @@ def mix(game: Doom, config: PlayersConfig, seed: int) -> tuple[str, Player]:
     rng = np.random.default_rng([seed, 3])
     if rng.random() < config.sticky:
         return "sticky", Sticky(game.actions, seed)
-    grid = WalkGrid(game.geometry())
-    return "walker", Walker(grid, config, game.actions, seed)
+    return "walker", Walker(game.grid, config, game.actions, seed)
 
 
 def _legs(bearing: float) -> set[str]:
