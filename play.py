@@ -56,6 +56,7 @@ class Config:
     steps: int | None
     device: str
     threads: int | None
+    compile: bool
     record: Any
     pace: str
     hud: str
@@ -92,7 +93,7 @@ def open_env(cfg: Config, player: str) -> tuple[Env, str, int]:
         import torch
 
         threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
-        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads)
+        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
         num_starts = len(world.starts)
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
     recorder = Recorder(env, cfg.record if isinstance(cfg.record, str) else Path("recordings") / name, **about)

@@ -78,6 +78,7 @@ CHANGES = {
     "a window that fits no sight": lambda w: (
         w | {"model": w["model"] | {"sight": {"window": 1, "sink": 0, "near": [5]}}}
     ),
+    "noise that deafens": lambda w: w | {"noise_scale": 30.0},
     "levels that do not begin with noise": lambda w: w | {"sigmas": {"1": [0.5]}, "steps": 1},
     "sizes that do not fit the weights": lambda w: w | {"model": w["model"] | {"layers": 3}},
     "buttons that are no names": lambda w: w | {"actions": {"buttons": [1], "mouse": [0, 0]}},

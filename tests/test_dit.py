@@ -108,7 +108,7 @@ def test_closed_gates_leave_the_tokens_alone():
     with torch.no_grad():
         for part in (block.modulation.weight, block.modulation.bias):
             part.unflatten(0, (6, 32))[[2, 5]] = 0
-    assert torch.equal(block(x, torch.randn(B, T, 32), model.rotation, MASK, 0), x)
+    assert torch.equal(block(x, torch.randn(B, T, 32), model.rotation, MASK), x)
 
 
 @pytest.mark.parametrize("wrong", [{"width": 40}, {"temporal_heads": 0}, {"temporal_heads": 8}])

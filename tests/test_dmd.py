@@ -14,8 +14,8 @@ SIGMAS = [1.0, 0.8, 0.5]
 
 
 def config(**changes):
-    plain = {"sigmas": SIGMAS, "given": GIVEN, "frames": FRAMES, "score": "bidirectional", "critic_steps": 5,
-             "pool": 4, "critic_warmup": 0, "shift": 3.0}  # fmt: skip
+    plain = {"sigmas": SIGMAS, "noise_scale": 1.0, "given": GIVEN, "frames": FRAMES, "score": "bidirectional",
+             "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0}  # fmt: skip
     return DmdConfig(**plain | changes)
 
 

@@ -14,7 +14,7 @@ from worldmodel.games.players import PlayersConfig, mix
 
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
-PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2)
+PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2, doors=False)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_equal_seed_and_actions_give_equal_frames_also_after_another_episode(con
 
 
 def test_a_walker_gets_around_and_uses_what_it_has(game):
-    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2)
+    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2, doors=False)
     game.reset(seed=3)
     _, player = mix(game, walker, 3)
     places, used, mouse = set(), set(), 0

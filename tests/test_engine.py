@@ -1,5 +1,8 @@
 """The engine dreams what rollout dreams, and its past can be kept and returned to exactly."""
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from worldmodel import Action
 from worldmodel.action import ActionError
 from worldmodel.bundle import WorldError
 from worldmodel.diffusion.noise import frame_noise
-from worldmodel.diffusion.rollout import prefill, rollout
+from worldmodel.diffusion.rollout import consistency, prefill, rollout
 from worldmodel.env import Env, Rewindable
 
 
@@ -55,9 +58,9 @@ def test_it_dreams_what_rollout_dreams(path, steps):
         held = [{"forward"}, {"attack"}, set(), {"forward", "attack"}]
         vectors = [world.actions.to_vector(Action(held[i % 4], (float(i % 7 - 3), 0.0))) for i in range(12)]
         actions = torch.from_numpy(np.stack(vectors))[None]
-        latents = rollout(
-            model, cache, actions, world.sigmas[steps], lambda t, k: frame_noise(5, t, k, (1, 1, *model.latent_shape))
-        )
+        noise = lambda t, k: frame_noise(5, t, k, (1, 1, *model.latent_shape))  # noqa: E731
+        sampler = partial(consistency, noise_scale=world.noise_scale)
+        latents = rollout(model, cache, actions, world.sigmas[steps], noise, sampler)
         expected = world.tokenizer.decode(latents[0])
     assert np.abs(np.stack(frames).astype(int) - expected.numpy()).max() <= 1  # the decoder's batch size rounds
 
@@ -167,3 +170,12 @@ def test_a_gpu_dreams_nearly_what_the_cpu_dreams(path):
         env.reset(start=0, seed=1)
     difference = np.abs(np.stack(play(cpu, 4)).astype(int) - np.stack(play(gpu, 4)))
     assert np.median(difference) <= 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+def test_compiled_passes_dream_the_same(path):
+    plain, fast = (engine(path, compile=c) for c in (False, True))
+    for env in (plain, fast):
+        env.reset(start=0, seed=3)
+    far = max(np.abs(a.astype(int) - b).max() for a, b in zip(play(plain, 12), play(fast, 12), strict=True))
+    assert far <= 2

@@ -24,7 +24,8 @@ def make_world(folder, name="tiny"):
             p.normal_(0, 0.2)
     info = {
         "name": name, "title": "Tiny", "game": "doom_garden", "fps": 17.5, "actions": ACTIONS.to_json(),
-        "sigmas": {"1": [1.0], "2": [1.0, 0.5]}, "steps": 2, "starts": ["a", "b"], "licence": "none", "training": {},
+        "sigmas": {"1": [1.0], "2": [1.0, 0.5]}, "noise_scale": 1.25,
+        "steps": 2, "starts": ["a", "b"], "licence": "none", "training": {},
     }  # fmt: skip
     frames = torch.randint(0, 256, (2, 5, 16, 24, 3), dtype=torch.uint8)
     write_bundle(folder, info, model, Tokenizer(sizes), frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -108,11 +109,12 @@ def main(raw: DictConfig) -> None:
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
                       frames=cfg.preview.frames)  # fmt: skip
     pool = Pool(d.pool)
+    sampler = partial(consistency, noise_scale=d.noise_scale)
 
     def dream(batch: Clip) -> Rollout:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         exit_step = int(torch.randint(len(d.sigmas), ()))
-        return self_rollout(student, latents[:, : d.given], actions, d.sigmas, exit_step)
+        return self_rollout(student, latents[:, : d.given], actions, d.sigmas, exit_step, sampler)
 
     def teach_critic(step: int) -> Any:
         past, x = pool.entries[int(torch.randint(len(pool.entries), ()))]
@@ -132,7 +134,7 @@ def main(raw: DictConfig) -> None:
         return metrics | {"critic": sum(losses) / len(losses)}
 
     def look(step: int) -> None:
-        figures = preview.measure(ema.model, cfg.preview.sigmas, consistency, run.dir / f"preview-{step:06d}.png")
+        figures = preview.measure(ema.model, cfg.preview.sigmas, sampler, run.dir / f"preview-{step:06d}.png")
         is_best = best.consider(figures)
         run.log(step, figures)
         run.say(

@@ -8,6 +8,7 @@ The real game is played once and kept; a second evaluation with the same setting
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Config(ReferenceConfig):
     weights: str
     tokenizer: str
     sigmas: list[float]
+    noise_scale: float
     teacher: str | None
     teacher_steps: int
     teacher_shift: float
@@ -65,10 +67,11 @@ def doom(cfg: Config) -> DoomConfig:
 
 def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
     """Student, one-step student and teacher, on their device."""
-    many, one = cfg.sigmas, [1.0]
+    many, one, noise_scale = cfg.sigmas, [1.0], cfg.noise_scale
     if cfg.world:
         world = load(cfg.world)
         model, tokenizer, many, one = world.model, world.tokenizer, world.sigmas[world.steps], world.sigmas.get(1, one)
+        noise_scale = world.noise_scale
         if world.actions != space or list(world.size_hw) != cfg.game.size_hw:
             raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     else:
@@ -76,7 +79,7 @@ def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
     name = cfg.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     to: Any = {"device": torch.device(name), "dtype": torch.bfloat16 if cfg.half else torch.float32}
     shared: Any = {"tokenizer": tokenizer.to(**to).eval(), "batch": cfg.batch}
-    student: Any = {"model": model.to(**to).eval(), "sampler": consistency, **shared}
+    student: Any = {"model": model.to(**to).eval(), "sampler": partial(consistency, noise_scale=noise_scale), **shared}
     teacher = None
     if cfg.teacher:
         levels = grid(cfg.teacher_steps, cfg.teacher_shift)[:-1].tolist()

@@ -22,6 +22,7 @@ from worldmodel.config import typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode
 from worldmodel.data.video import save_image
 from worldmodel.games import GameConfig
+from worldmodel.tokenizer.loss import sharpness
 from worldmodel.training.checkpoint import load_checkpoint
 
 ALIGNMENT = "actions[t] takes frame[t] to frame[t + 1]"
@@ -39,6 +40,7 @@ class Config:
     out: str
     title: str
     sigmas: dict[int, list[float]]
+    noise_scale: float
     steps: int
     starts: int
     context: int
@@ -47,23 +49,28 @@ class Config:
 
 
 def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, int]]:
-    """Moments of training play whose pictures differ most (farthest-point choice over thumbnails)."""
+    """Moments of training play with much to see: of the half with the most colours (the exponential of their
+    entropy) and edges the best one, then those whose pictures differ most from all chosen (farthest points).
+    """
     moments: list[tuple[Episode, int]] = []
-    thumbnails = []
+    thumbnails, appeal = [], []
     for path in list_episodes(data):
         episode = load_episode(path)
-        if episode.meta.split != "train" or len(moments) >= 600:
+        if episode.meta.split != "train" or len(moments) >= 1000:
             continue
         for t in range(context, episode.num_steps, 150):
-            frame = episode.frames(t, 1)[0].astype(np.float32)
+            frame = episode.frames(t, 1)
+            cells = frame[0].astype(np.float32).reshape(8, frame.shape[1] // 8, 8, frame.shape[2] // 8, 3).mean((1, 3))
             moments.append((episode, t))
-            thumbnails.append(frame.reshape(8, frame.shape[0] // 8, 8, frame.shape[1] // 8, 3).mean((1, 3)).ravel())
-    pictures = np.stack(thumbnails)
-    chosen = [int(pictures.std(1).argmax())]  # the most varied picture, then what is farthest from all chosen
+            thumbnails.append(cells.ravel())
+            _, counts = np.unique(cells.reshape(-1, 3) // 48, axis=0, return_counts=True)  # pixels by coarse colour
+            colours = np.exp(-np.sum(counts / counts.sum() * np.log(counts / counts.sum())))
+            appeal.append(colours * sharpness(torch.from_numpy(frame)).item())
+    pictures, worth = np.stack(thumbnails), np.array(appeal)
+    chosen = [int(worth.argmax())]
     while len(chosen) < number:
         distance = np.min([np.linalg.norm(pictures - pictures[i], axis=1) for i in chosen], axis=0)
-        distance *= pictures.std(1) > np.median(pictures.std(1))  # no wall at the player's nose
-        chosen.append(int(distance.argmax()))
+        chosen.append(int((distance * (worth >= np.median(worth))).argmax()))
     return [moments[i] for i in chosen]
 
 
@@ -113,7 +120,8 @@ def main(raw: DictConfig) -> None:
     info = {
         "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": meta.fps,
         "actions": meta.action_space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
-        "steps": cfg.steps, "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
+        "noise_scale": cfg.noise_scale, "steps": cfg.steps,
+        "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
         "licence": cfg.game.licence, "training": training,
     }  # fmt: skip
     out = Path(cfg.out)

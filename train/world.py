@@ -41,7 +41,9 @@ class Config:
 
 
 def commands(cfg: Config, game: str, model: str) -> list[list[str]]:
-    """One command line a stage, in order; game and model by the names of their files in conf/."""
+    """One command line a stage, in order; game and model by the names of their files in conf/. Without dmd the
+    consistency student is exported.
+    """
     lines = []
     for name in STAGES:
         share = cfg.shares.get(name)
@@ -50,6 +52,8 @@ def commands(cfg: Config, game: str, model: str) -> list[list[str]]:
         line = [sys.executable, "-m", f"train.{name}", f"game={game}"]
         line += [f"model={model}"] if name in WITH_MODEL else []
         line += [f"loop.budget_minutes={cfg.budget * share:.2f}"] if share is not None else []
+        if name == "export" and cfg.shares.get("dmd") == 0:
+            line += [f"student=runs/{game}/consistency", "weights=ema"]
         lines.append(line + cfg.overrides.get(name, []))
     return lines
 

@@ -40,8 +40,8 @@ MOST_BYTES, MOST_JSON, MOST_HEADER = 2**31, 2**18, 2**20
 MOST_FILES, MOST_SIZE = 200, 8192
 KEYS = {
     "format": int, "name": str, "title": str, "game": str, "fps": float, "size_hw": list, "actions": dict,
-    "latent_shape": list, "model": dict, "tokenizer": dict, "sigmas": dict, "steps": int, "starts": list,
-    "licence": str, "training": dict,
+    "latent_shape": list, "model": dict, "tokenizer": dict, "sigmas": dict, "noise_scale": float, "steps": int,
+    "starts": list, "licence": str, "training": dict,
 }  # fmt: skip
 
 
@@ -51,8 +51,9 @@ class WorldError(ValueError):
 
 @dataclass
 class World:
-    """One world. sigmas: noise levels by number of steps; steps: the number it was made for;
-    starts: titles; start_frames uint8 (S, T, H, W, 3); start_actions float32 (S, T - 1, A); info: world.json.
+    """One world. sigmas: noise levels by number of steps; steps: the number it was made for; noise_scale: loudness of
+    the noise between steps (rollout.consistency); starts: titles; start_frames uint8 (S, T, H, W, 3); start_actions
+    float32 (S, T - 1, A); info: world.json.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class World:
     fps: float
     size_hw: tuple[int, int]
     sigmas: dict[int, list[float]]
+    noise_scale: float
     steps: int
     starts: list[str]
     start_frames: Tensor
@@ -119,6 +121,7 @@ def read_bundle(path: str | Path) -> World:
         fps=float(info["fps"]),
         size_hw=(h, w),
         sigmas={int(n): [float(s) for s in levels] for n, levels in info["sigmas"].items()},
+        noise_scale=float(info["noise_scale"]),
         steps=info["steps"],
         starts=titles,
         start_frames=frames,
@@ -233,6 +236,8 @@ def _description(path: Path, data: bytes) -> dict[str, Any]:
     numbers = [*info["size_hw"], *info["latent_shape"], *_numbers(info["model"]), *_numbers(info["tokenizer"])]
     if not all(isinstance(n, (int, float)) and 0 <= n <= MOST_SIZE for n in numbers) or not 0 < info["fps"] <= 240:
         _refuse(path, "world.json: a size is negative, not a number or absurdly large")
+    if not 0.5 <= info["noise_scale"] <= 2:
+        _refuse(path, f"world.json: noise_scale must be within 0.5 and 2, got {info['noise_scale']}")
     _check_sigmas(path, info)
     return info
 

@@ -21,19 +21,21 @@ from torch import Tensor
 
 from worldmodel.diffusion.bidirectional import clip_velocity
 from worldmodel.diffusion.flow import add_noise, shift, velocity, x0_from_velocity
-from worldmodel.diffusion.rollout import prefill, rollout
+from worldmodel.diffusion.rollout import Sampler, consistency, prefill, rollout
 from worldmodel.diffusion.teacher import Context, forced_velocity
 from worldmodel.model.dit import CausalDiT
 
 
 @dataclass(kw_only=True)
 class DmdConfig:
-    """sigmas: the student's levels; given: true frames a rollout starts from; frames: dreamed ones after them;
-    score: bidirectional or causal; critic_steps: fake-score updates to one of the student; pool: rollouts kept for
-    the critic; critic_warmup: fake-score updates before the first of the student; shift: of the scores' levels.
+    """sigmas: the student's levels, noise_scale: of its sampler (rollout.consistency), both as it will be played;
+    given: true frames a rollout starts from; frames: dreamed ones after them; score: bidirectional or causal;
+    critic_steps: fake-score updates to one of the student; pool: rollouts kept for the critic; critic_warmup:
+    fake-score updates before the first of the student; shift: of the scores' levels.
     """
 
     sigmas: list[float]
+    noise_scale: float
     given: int
     frames: int
     score: str
@@ -71,7 +73,12 @@ Score = Callable[[CausalDiT, Tensor, Tensor, Rollout], Tensor]
 
 @torch.no_grad()
 def self_rollout(
-    student: CausalDiT, given: Tensor, actions: Tensor, sigmas: Sequence[float], exit_step: int
+    student: CausalDiT,
+    given: Tensor,
+    actions: Tensor,
+    sigmas: Sequence[float],
+    exit_step: int,
+    sampler: Sampler = consistency,
 ) -> Rollout:
     """Dream on from given frames with the path of play, noting each frame's input at the exit step."""
     frames = actions.shape[1] - given.shape[1]
@@ -85,7 +92,7 @@ def self_rollout(
         if step == exit_step:
             exits.append(xt)
 
-    dreamed = rollout(student, cache, actions[:, g:], sigmas, lambda t, step: noise[t, step], record=record)
+    dreamed = rollout(student, cache, actions[:, g:], sigmas, lambda t, step: noise[t, step], sampler, record)
     return Rollout(given, dreamed, torch.cat(exits, 1), sigmas[exit_step], actions)
 
 

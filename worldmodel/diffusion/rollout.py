@@ -36,9 +36,15 @@ class Velocity(Protocol):
 Sampler = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def consistency(xt: Tensor, v: Tensor, sigma: Tensor, lower: Tensor, eps: Tensor) -> Tensor:
-    """Jump to x0 and add fresh noise of the next level (arXiv:2303.01469 algorithm 1)."""
-    return add_noise(x0_from_velocity(xt, v, sigma), eps, lower)
+def consistency(
+    xt: Tensor, v: Tensor, sigma: Tensor, lower: Tensor, eps: Tensor, *, noise_scale: float = 1.0
+) -> Tensor:
+    """Jump to x0 and add fresh noise of the next level (arXiv:2303.01469 algorithm 1).
+
+    noise_scale > 1 makes it louder than its level says, against the loss of detail of networks that learn by squared
+    errors (S_noise of arXiv:2206.00364 algorithm 2).
+    """
+    return add_noise(x0_from_velocity(xt, v, sigma), noise_scale * eps, lower)
 
 
 def euler(xt: Tensor, v: Tensor, sigma: Tensor, lower: Tensor, eps: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class PlayersConfig:
     idle: float  # share of a walker's time spent standing
     look: float  # share spent looking around, walking or not
     strafe: float  # share spent walking sideways to its view
+    doors: bool  # whether it presses use where something stops it
 
     def __post_init__(self) -> None:
         if abs(self.walker + self.sticky - 1) > 1e-6:
@@ -98,7 +99,7 @@ class Walker:
             turn = self.swing
         if self.fires or self.rng.random() < 0.02:
             held.add("attack")
-        if self.rng.random() < 0.015 or self.stuck % 3 == 2:  # what stops it may be a door; a held key opens none
+        if self.rng.random() < 0.015 or (self.config.doors and self.stuck % 3 == 2):  # a held key opens no door
             held.add("use")
         return self._turned(held, turn)
 

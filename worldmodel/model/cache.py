@@ -1,6 +1,7 @@
 """The past of a running world: keys and values of committed frames in a ring.
 
 KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
+Ring      what one layer sees of it
 
 Query frames write their keys and values into the ring's next slots at every pass and are not remembered until
 `advance`: denoising passes overwrite each other, the commit pass comes last. The age of a slot is the only notion of
@@ -9,7 +10,7 @@ time, so a world never meets a position it was not trained at.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,30 @@ from torch import Tensor
 from worldmodel.model.masks import NEVER, Sight, View, age_rows, visible
 
 SPARE = 2  # slots besides the window: the query frame, and one more when a commit is merged with a denoising pass
+
+
+class Ring(NamedTuple):
+    """One layer's keys and values (B, slots, N, heads, d), and where the query frames of a pass write and look."""
+
+    keys: Tensor
+    values: Tensor
+    view: View
+    write: Tensor  # (Q,) slots
+    whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the query frames' keys and values (B, Q, N, heads, d) into their slots; gives the whole ring.
+
+        For inference only: it writes in place, which would leak gradients between frames.
+        """
+        self.keys.index_copy_(1, self.write, k.to(self.keys.dtype))
+        self.values.index_copy_(1, self.write, v.to(self.values.dtype))
+        return self.keys, self.values
+
+    def near(self, frames: Tensor) -> Tensor:
+        """(B, slots, ...) -> (B, Q, n, ...) of the frames that each query frame sees whole."""
+        chosen = frames.index_select(1, self.whole.flatten())
+        return chosen.unflatten(1, self.whole.shape)
 
 
 class KVCache:
@@ -65,24 +90,9 @@ class KVCache:
         sink = self.sight.sink
         return time if time < sink else sink + (time - sink) % (self.slots - sink)
 
-    @property
-    def view(self) -> View:
-        """Who sees whom, for the query frames of the next pass."""
-        return self._view
-
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the query frames' keys and values (B, Q, N, heads, d) into their slots; gives the whole ring.
-
-        For inference only: it writes in place, which would leak gradients between frames.
-        """
-        self.keys[layer].index_copy_(1, self._write, k.to(self.keys[layer].dtype))
-        self.values[layer].index_copy_(1, self._write, v.to(self.values[layer].dtype))
-        return self.keys[layer], self.values[layer]
-
-    def near(self, frames: Tensor) -> Tensor:
-        """(B, slots, ...) -> (B, Q, n, ...) of the frames that each query frame sees whole."""
-        chosen = frames.index_select(1, self._near.flatten())
-        return chosen.unflatten(1, self._near.shape)
+    def layer(self, index: int) -> Ring:
+        """The ring of one layer, for the query frames of the next pass."""
+        return Ring(self.keys[index], self.values[index], self._view, self._write, self._near)
 
     def advance(self, frames: int = 1) -> None:
         """What the last pass wrote for the first `frames` query frames is now the past."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldmodel.model.attention import attend
 from worldmodel.model.cache import KVCache
-from worldmodel.model.masks import Memory, Sight
+from worldmodel.model.masks import LayerMemory, Memory, Sight
 from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
 
 SIGMA_FEATURES = 128
@@ -67,7 +67,7 @@ class Block(nn.Module):
         with torch.no_grad():  # the gates are open; out and contract keep the branches at zero
             self.modulation.bias.view(6, d)[[2, 5]] = 1.0
 
-    def forward(self, x: Tensor, condition: Tensor, rotation: Tensor, memory: Memory, layer: int) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, rotation: Tensor, memory: LayerMemory) -> Tensor:
         """x (B, T, N, D), condition (B, T, D) -> (B, T, N, D)."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, -1)
         qkv = self.qkv(normalise(x) * (1 + scale_a) + shift_a)
@@ -75,13 +75,13 @@ class Block(nn.Module):
         (q, k), v = normalise(qkv[:, :, :, :2]).unbind(3), qkv[:, :, :, 2]  # (B, T, N, heads, d)
         s = self.heads - self.temporal
         q_space, k_space = rotate(q[..., :s, :], rotation), rotate(k[..., :s, :], rotation)
-        k, v = memory.extend(layer, torch.cat([k_space, k[..., s:, :]], -2), v)
+        k, v = memory.extend(torch.cat([k_space, k[..., s:, :]], -2), v)
         seen = torch.cat([self._space(q_space, k, v, memory), self._time(q[..., s:, :], k, v, memory)], -1)
         x = x + gate_a * self.out(seen)
         hidden = self.expand(normalise(x) * (1 + scale_m) + shift_m)
         return x + gate_m * self.contract(F.relu(hidden).square())
 
-    def _space(self, q: Tensor, k: Tensor, v: Tensor, memory: Memory) -> Tensor:
+    def _space(self, q: Tensor, k: Tensor, v: Tensor, memory: LayerMemory) -> Tensor:
         """All places of the near frames -> (B, T, N, s d)."""
         view, s = memory.view, self.heads - self.temporal
         b, t, n = q.shape[:3]
@@ -94,7 +94,7 @@ class Block(nn.Module):
         seen = attend(q.flatten(0, 1).transpose(1, 2), keys, values, bias)
         return seen.transpose(1, 2).reshape(b, t, n, -1)
 
-    def _time(self, q: Tensor, k: Tensor, v: Tensor, memory: Memory) -> Tensor:
+    def _time(self, q: Tensor, k: Tensor, v: Tensor, memory: LayerMemory) -> Tensor:
         """The same place of all frames in sight -> (B, T, N, heads d). Ages as in arXiv:1803.02155 eq. 4."""
         view, s = memory.view, self.heads - self.temporal
         b, t, n = q.shape[:3]
@@ -141,7 +141,7 @@ class CausalDiT(nn.Module):
         x = self.embed(xt.flatten(3).transpose(2, 3).to(self.embed.weight.dtype)) + self.place  # (B, T, N, D)
         assert isinstance(self.rotation, Tensor)
         for layer, block in enumerate(self.blocks):
-            x = block(x, condition, self.rotation, memory, layer)
+            x = block(x, condition, self.rotation, memory.layer(layer))
         shift, scale = self.modulation(condition)[:, :, None].chunk(2, -1)
         v = self.head(normalise(x) * (1 + scale) + shift)  # (B, T, N, C)
         return v.transpose(2, 3).unflatten(3, self.latent_shape[1:]).float()

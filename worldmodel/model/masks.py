@@ -6,7 +6,7 @@ Mask             a memory that holds nothing but the frames at hand
 teacher_forcing  [clean | noisy | noisy ...]: noise sees the clean past, strictly before its own block
 bidirectional    every frame sees every frame
 
-A memory has `view`, `extend(layer, k, v)` and `near(frames)`; the network knows no more of it.
+A memory gives each layer its own: `view`, `extend(k, v)` and `near(frames)`; the network knows no more of it.
 
 Heads come in two kinds. Temporal heads see one place of the picture through the whole window; spatial heads see the
 whole picture of a few frames, those of the near ages (0 is the frame itself).
@@ -68,12 +68,20 @@ class View(NamedTuple):
 class Memory(Protocol):
     """Through what the network looks at other frames."""
 
+    def layer(self, index: int) -> LayerMemory:
+        """The memory of one layer of the network."""
+        ...
+
+
+class LayerMemory(Protocol):
+    """Through what one layer looks at other frames."""
+
     @property
     def view(self) -> View:
         """Who sees whom, for the query frames at hand."""
         ...
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, K, N, heads, d) of all key frames, given those (B, Q, ...) of the query frames."""
         ...
 
@@ -129,7 +137,11 @@ class Mask:
         self._view = View(ages.to(device), bias.to(device), slots.to(device), near)
         return self
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def layer(self, index: int) -> Mask:
+        """The same for every layer."""
+        return self
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """The frames themselves: nothing else is remembered."""
         return k, v
 

@@ -95,6 +95,7 @@ class Tokenizer(nn.Module):
         for last in (self.encoder[-1], self.decoder[-2]):
             nn.init.zeros_(last.weight)  # type: ignore[arg-type]
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # 1.15 times as fast on a CPU
         self.register_buffer("pixel_mean", torch.zeros(3, p, p))
         self.register_buffer("mean", torch.zeros(c, 1, 1))
         self.register_buffer("scale", torch.ones(c, 1, 1))
@@ -105,8 +106,15 @@ class Tokenizer(nn.Module):
 
     def decode_pixels(self, raw: Tensor) -> Tensor:
         """Raw latents (N, C, h, w) -> floats (N, 3, H, W), unclamped."""
-        _, h, w = self.config.latent_shape
-        return self.linear_decode(raw) + self.decoder(raw) + self.pixel_mean.repeat(1, h, w)
+        return self._linear_pixels(raw) + self.decoder(raw.contiguous(memory_format=torch.channels_last))
+
+    def _linear_pixels(self, raw: Tensor) -> Tensor:
+        """linear_decode(raw) + pixel_mean, as one product: oneDNN's transposed convolution takes 8 times as long."""
+        p, (_, h, w) = self.config.patch, self.config.latent_shape
+        weight, bias = self.linear_decode.weight.flatten(1), self.linear_decode.bias
+        assert bias is not None
+        patches = raw.flatten(2).transpose(1, 2) @ weight + (self.pixel_mean + bias.view(3, 1, 1)).flatten()
+        return patches.view(-1, h, w, 3, p, p).permute(0, 3, 1, 4, 2, 5).reshape(-1, 3, h * p, w * p)
 
     def forward(self, pixels: Tensor, noise: float) -> tuple[Tensor, Tensor]:
         """Reconstruction and raw latents; Gaussian noise of that many deviations makes the decoder forgiving."""
