@@ -1,16 +1,20 @@
 """The real game: equal seeds give equal worlds, and every control does what its name says."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from worldmodel.action import Action
 from worldmodel.config import load_yaml, typed
 from worldmodel.games import GameConfig, open_game
+from worldmodel.games.doom import _walls
 from worldmodel.games.players import PlayersConfig, mix
 
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
-PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2)
+PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2, doors=False)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +95,7 @@ def test_equal_seed_and_actions_give_equal_frames_also_after_another_episode(con
 
 
 def test_a_walker_gets_around_and_uses_what_it_has(game):
-    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2)
+    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2, doors=False)
     game.reset(seed=3)
     _, player = mix(game, walker, 3)
     places, used, mouse = set(), set(), 0
@@ -105,3 +109,60 @@ def test_a_walker_gets_around_and_uses_what_it_has(game):
     assert len(places) >= 20
     assert used == set(game.actions.buttons)
     assert mouse > 100
+
+
+@pytest.fixture(scope="module")
+def levels():
+    config = typed(GameConfig, load_yaml("conf/game/doom.yaml"))
+    game = open_game(config, watch=True)
+    yield config, game
+    game.close()
+
+
+def test_a_seed_chooses_the_level_and_frames_are_the_middle_of_the_picture(levels):
+    config, game = levels
+    seen = {}
+    for seed in range(8):
+        frame = game.reset(seed=seed)
+        seen[seed] = (game._level, frame)
+        assert frame.shape == (112, 160, 3)
+        assert frame.std() > 3
+    assert len({level for level, _ in seen.values()}) >= 3
+    assert {level for level, _ in seen.values()} <= set(config.doom.levels)
+    assert np.array_equal(game.reset(seed=3), seen[3][1])
+
+
+def test_in_a_real_level_a_walker_gets_around_fights_and_opens(levels):
+    config, game = levels
+    walker = dataclasses.replace(config.doom.players, walker=1.0, sticky=0.0)
+    used, places, monsters = set(), 0, 0
+    for seed in range(4):
+        game.reset(seed=seed)
+        _, who = mix(game, walker, seed)
+        seen = set()
+        for _ in range(150):
+            action = who.act(game)
+            game.step(action)
+            used |= action.buttons
+            monsters += game.target() is not None
+            seen.add((game.pose().x // 128, game.pose().y // 128))
+        places += len(seen)
+    assert {"forward", "attack", "use"} <= used
+    assert places >= 12
+    assert monsters > 20
+
+
+def room(x, floor, ceiling):
+    """A square room of 100 units whose west side is at x; its east and west sides are open."""
+    sides = [(x, 0, x, 100, False), (x + 100, 0, x + 100, 100, False), (x, 0, x + 100, 0, True)]
+    lines = [SimpleNamespace(x1=a, y1=b, x2=c, y2=d, is_blocking=solid) for a, b, c, d, solid in sides]
+    return SimpleNamespace(floor_height=floor, ceiling_height=ceiling, lines=lines)
+
+
+@pytest.mark.parametrize(
+    ("floor", "ceiling", "stops"), [(24, 128, False), (25, 128, True), (0, 55, True), (0, 56, False), (0, 0, False)]
+)
+def test_high_steps_and_low_gaps_are_walls_but_stairs_and_closed_doors_are_not(floor, ceiling, stops):
+    walls = _walls(SimpleNamespace(sectors=[room(0, 0, 128), room(100, floor, ceiling)], objects=[]))
+    assert ([100.0, 0.0, 100.0, 100.0] in walls.tolist()) == stops
+    assert [0.0, 0.0, 100.0, 0.0] in walls.tolist()

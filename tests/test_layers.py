@@ -33,6 +33,7 @@ DOORS = {
     "av": "worldmodel/data/video.py",
     "imageio": "worldmodel/data/video.py",
     "vizdoom": "worldmodel/games/",
+    "Box2D": "worldmodel/games/",
     "gymnasium": "worldmodel/games/ worldmodel/gym.py",
     "omegaconf": "worldmodel/config.py play.py train/",
     "hydra": "play.py train/",

@@ -23,8 +23,7 @@ from worldmodel.config import typed
 from worldmodel.data.episode import EpisodeError, Meta, list_episodes, load_episode, write_index
 from worldmodel.data.recorder import EpisodeWriter
 from worldmodel.data.video import contact_sheet, save_image
-from worldmodel.games import GameConfig, open_game
-from worldmodel.games.players import PlayersConfig, mix
+from worldmodel.games import GameConfig, open_game, player
 
 
 @dataclass(kw_only=True)
@@ -32,7 +31,6 @@ class Config:
     """See conf/collect.yaml."""
 
     game: GameConfig
-    players: PlayersConfig
     out: str
     episodes: int
     heldout: int
@@ -51,7 +49,7 @@ def play(cfg: Config, worker: int, jobs: list[tuple[str, int]]) -> list[str]:
         path = Path(cfg.out) / "episodes" / f"{split}-{seed:07d}"
         shutil.rmtree(path, ignore_errors=True)
         frame = game.reset(seed=seed)
-        name, player = mix(game, cfg.players, seed)
+        name, act = player(game, cfg.game, seed)
         meta = Meta(
             source="real", game=cfg.game.name, fps=game.fps, size_hw=game.size_hw, action_space=game.actions,
             seed=seed, licence=cfg.game.licence, player=name, split=split,
@@ -59,8 +57,8 @@ def play(cfg: Config, worker: int, jobs: list[tuple[str, int]]) -> list[str]:
         writer = EpisodeWriter(path, meta, cfg.crf)
         writer.first(frame)
         for _ in range(cfg.steps):
-            action = player.act(game)
-            writer.add(action, game.step(action), pose=[round(v, 2) for v in game.pose()])
+            action = act()
+            writer.add(action, game.step(action), **game.facts())
         writer.close()
         done.append(path.name)
     game.close()
@@ -94,7 +92,7 @@ def report(out: Path, space: ActionSpace) -> str:
     lines += [
         f"  {name:13s} {held[name] / total:6.1%}  {'#' * round(50 * held[name] / total)}" for name in space.buttons
     ]
-    edges = [0, 0.01, 1, 2, 4, 8, 12, 25]
+    edges = [0, 0.01, 1, 2, 4, 8, 12, np.inf]
     counts, _ = np.histogram(np.abs(mouse), bins=edges)
     names = ["none", "< 1", "1-2", "2-4", "4-8", "8-12", "> 12"]
     lines += [f"  mouse {n:6s}° {c / total:6.1%}  {'#' * round(50 * c / total)}" for n, c in zip(names, counts)]

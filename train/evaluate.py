@@ -27,7 +27,7 @@ from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.reference import Act, Reference, ReferenceConfig, collect, fingerprint
 from worldmodel.evaluation.report import write_report
-from worldmodel.games.doom import BUTTONS, Doom
+from worldmodel.games.doom import BUTTONS, Doom, DoomConfig
 from worldmodel.games.players import PlayersConfig, mix
 
 
@@ -58,6 +58,13 @@ class Config(ReferenceConfig):
             raise ValueError("say what is to be judged: world=doom_garden, or run=runs/doom_garden/consistency")
 
 
+def doom(cfg: Config) -> DoomConfig:
+    """The game's settings; ValueError for another game than Doom."""
+    if cfg.game.doom is None:
+        raise ValueError(f"{cfg.game.name}: only worlds of Doom can be evaluated yet")
+    return cfg.game.doom
+
+
 def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
     """Student, one-step student and teacher, on their device."""
     many, one, noise_scale = cfg.sigmas, [1.0], cfg.noise_scale
@@ -65,7 +72,7 @@ def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
         world = load(cfg.world)
         model, tokenizer, many, one = world.model, world.tokenizer, world.sigmas[world.steps], world.sigmas.get(1, one)
         noise_scale = world.noise_scale
-        if world.actions != space or list(world.size_hw) != cfg.game.doom.size_hw:
+        if world.actions != space or list(world.size_hw) != cfg.game.size_hw:
             raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     else:
         model, tokenizer = load_model(str(cfg.run), cfg.weights), load_tokenizer(cfg.tokenizer)
@@ -82,10 +89,10 @@ def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
 
 def reality(cfg: Config) -> Reference:
     """The kept reference of these settings, or a new one."""
-    played = {"doom": asdict(cfg.game.doom), "players": asdict(cfg.players)}
+    played = {"doom": asdict(doom(cfg)), "players": asdict(cfg.players)}
     path = Path(cfg.out) / f"reference-{fingerprint(played, cfg)}.npz"
     if not path.exists():
-        game = Doom(cfg.game.doom, watch=True)
+        game = Doom(doom(cfg), (cfg.game.size_hw[0], cfg.game.size_hw[1]), watch=True)
 
         def players(seed: int) -> Act:
             _, player = mix(game, cfg.players, seed)
@@ -101,12 +108,12 @@ def main(raw: DictConfig) -> None:
     """Play or read the real game, dream it, compare."""
     cfg = typed(Config, raw)
     torch.set_num_threads(cfg.threads or torch.get_num_threads())
-    space = ActionSpace(BUTTONS, (cfg.game.doom.mouse_degrees, 0.0))
+    space = ActionSpace(BUTTONS, (doom(cfg).mouse_degrees, 0.0))
     judged, reference = dreamers(cfg, space), reality(cfg)
     name = Path(cfg.world).stem if cfg.world else "-".join(Path(str(cfg.run)).parts[-2:])
     with tqdm(total=passes(judged, reference), unit=" passes", unit_scale=True, mininterval=5) as bar:
         judged.tell(bar.update)
-        figures, rows, long = measure(judged, reference, space, cfg.game.doom.turn_degrees)
+        figures, rows, long = measure(judged, reference, space, doom(cfg).turn_degrees)
     about = {"name": name, "reference": reference.digest(), "torch": torch.__version__, "config": plain(raw)}
     about |= {"device": str(judged.student.device), "threads": str(torch.get_num_threads())}
     print(write_report(Path(cfg.out) / name, figures, about, rows, long))

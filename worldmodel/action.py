@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-OPPOSITES = (("forward", "backward"), ("strafe_left", "strafe_right"), ("turn_left", "turn_right"))
+OPPOSITES = (
+    ("forward", "backward"), ("strafe_left", "strafe_right"), ("turn_left", "turn_right"), ("left", "right"),
+)  # fmt: skip
 
 
 class ActionError(ValueError):

@@ -1,7 +1,7 @@
-"""Doom as an Env: ViZDoom with Freedoom's free art, on a bundled level or on one drawn in the config.
+"""Doom as an Env: ViZDoom with Freedoom's free art, on its own levels or on one drawn in the config.
 
-DoomConfig   which level, which size, what a button does
-Doom         the Env; deterministic from (level, start, seed)
+DoomConfig   which levels, which size, what a button does
+Doom         the Env; deterministic from (start, seed), which also choose the level
 Pose         where the player stands, for the players that walk it
 
 Turning is done in exact degrees (TURN_LEFT_RIGHT_DELTA) for keys and mouse alike.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,31 +22,42 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
 from worldmodel.games.doom_map import Plan, write_wad
-from worldmodel.games.walk import WalkGrid
+from worldmodel.games.players import PlayersConfig
+from worldmodel.games.walk import Cell, WalkGrid
 
 TICRATE = 35
 BUTTONS = ("forward", "backward", "strafe_left", "strafe_right", "turn_left", "turn_right", "attack", "use")
 ENGINE_BUTTONS = ("MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT", "ATTACK", "USE", "TURN_LEFT_RIGHT_DELTA")
-MONSTERS = {"Zombieman", "ShotgunGuy", "DoomImp", "Demon", "Spectre", "LostSoul", "Cacodemon", "HellKnight"}
+MONSTERS = {
+    "Zombieman", "ShotgunGuy", "ChaingunGuy", "DoomImp", "Demon", "Spectre", "LostSoul", "Cacodemon", "HellKnight",
+    "BaronOfHell", "Arachnotron", "PainElemental", "Revenant", "Fatso", "Archvile",
+}  # fmt: skip
+ROOM = 400  # cells of 16 units: what is smaller is a closet, where monsters wait for a door to open
+STEP, HEADROOM = 24, 56  # map units: what a player walks up, and fits under
 WARM_UP_TICS = 14  # the engine ignores exact turns in the first tics of a level
 FORGET_TICS = 2**30  # an episode ends when its player says so
 
 
 @dataclass(kw_only=True)
 class DoomConfig:
-    """iwad: freedoom1 or freedoom2; level: its map's name, unless a plan is drawn; render: a ViZDoom resolution
-    that is a whole multiple of size_hw; turn_degrees: a turn key's turn in one step; mouse_degrees: the mouse's most.
+    """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
+    plan; render: a ViZDoom resolution whose width is a whole multiple of the frame's (rows that are too many are cut
+    off above and below); turn_degrees: a turn key's turn in one step; mouse_degrees: the mouse's most.
     """
 
     iwad: str
-    level: str
+    levels: list[str]
     plan: Plan | None
     render: str
-    size_hw: list[int]
     frame_skip: int
     turn_degrees: float
     mouse_degrees: float
     commands: list[str]
+    players: PlayersConfig
+
+    def __post_init__(self) -> None:
+        if not self.levels or (self.plan and len(self.levels) > 1):
+            raise ValueError(f"doom: name one level or more, and one only for a drawn plan; got {self.levels}")
 
 
 class Pose(NamedTuple):
@@ -59,7 +71,7 @@ class Pose(NamedTuple):
 class Doom:
     """One running game. Env; frames uint8 (H, W, 3), world time 35 / frame_skip steps a second."""
 
-    def __init__(self, config: DoomConfig, *, watch: bool = False) -> None:
+    def __init__(self, config: DoomConfig, size_hw: tuple[int, int], *, watch: bool = False) -> None:
         """Start the engine. watch: also report monsters in view (slower; players need it to fight).
 
         Raises EnvError if ViZDoom is not installed or does not start.
@@ -67,12 +79,14 @@ class Doom:
         self.config = config
         self.actions = ActionSpace(BUTTONS, (config.mouse_degrees, 0.0))
         self.fps = TICRATE / config.frame_skip
-        self.size_hw = (config.size_hw[0], config.size_hw[1])
+        self.size_hw = size_hw
         self._watch = watch
         self._scratch = tempfile.TemporaryDirectory(prefix="worldmodel-doom-")
         self._vizdoom = _vizdoom()
         self._game = self._open()
-        self._geometry: np.ndarray | None = None
+        self._level = config.levels[0]
+        self._start = self._seed = self._exits = 0
+        self._grids: dict[str, tuple[WalkGrid, np.ndarray]] = {}  # of a level: its grid, and places to start from
 
     def _open(self) -> Any:
         vzd, config = self._vizdoom, self.config
@@ -80,9 +94,9 @@ class Doom:
         game.set_doom_game_path(os.path.join(os.path.dirname(vzd.__file__), f"{config.iwad}.wad"))
         if config.plan:
             wad = Path(self._scratch.name) / "plan.wad"
-            write_wad(wad, config.plan, config.level)
+            write_wad(wad, config.plan, config.levels[0])
             game.set_doom_scenario_path(str(wad))
-        game.set_doom_map(config.level)
+        game.set_doom_map(config.levels[0])
         game.set_doom_config_path(str(Path(self._scratch.name) / "engine.ini"))
         game.set_screen_resolution(getattr(vzd.ScreenResolution, config.render))
         game.set_screen_format(vzd.ScreenFormat.RGB24)
@@ -100,53 +114,45 @@ class Doom:
         game.set_mode(vzd.Mode.PLAYER)
         game.set_episode_start_time(1)
         game.set_episode_timeout(FORGET_TICS)
-        game.add_game_args("+sv_cheats 1 +movebob 0.0 -noautoload")
+        game.add_game_args("+sv_cheats 1 +movebob 0.0 -noautoload +cl_showsecretmessage 0")
         try:
             game.init()
         except Exception as error:
-            raise EnvError(f"Doom did not start ({error}). Is {config.iwad} / {config.level} a level?") from error
+            raise EnvError(f"Doom did not start ({error}). Is {config.iwad} / {config.levels[0]} a level?") from error
         return game
 
     def reset(self, *, start: int = 0, seed: int = 0) -> Frame:
-        """A new episode at a place and view drawn from (start, seed), everything in the level as new."""
-        self._game.set_seed(_hash("engine", start, seed))
-        self._game.new_episode()
-        state = self._game.get_state()
-        if self._geometry is None:
-            self._geometry = _walls(state)
-            self._open_cells = WalkGrid(self._geometry).largest_room()
-        rng = np.random.default_rng(_hash("start", start, seed))
-        for command in self.config.commands:
-            self._game.send_game_command(command)
-        self._advance([0.0] * len(ENGINE_BUTTONS), WARM_UP_TICS)
-        if self.config.plan:
-            x, y = self._open_cells[rng.integers(len(self._open_cells))]
-            self._game.send_game_command(f"warp {x:.0f} {y:.0f}")
-        turn = [0.0] * (len(ENGINE_BUTTONS) - 1) + [float(rng.uniform(0, 360))]
-        self._advance(turn, 1)
-        self._advance([0.0] * len(ENGINE_BUTTONS), 2)
-        return self._frame()
+        """A new episode: seed chooses the level, (start, seed) place and view; everything in the level is as new."""
+        self._start, self._seed, self._exits = start, seed, 0
+        return self._begin()
 
     def step(self, action: Action) -> Frame:
-        """frame_skip tics under the action."""
+        """frame_skip tics under the action. Who leaves the level by its exit finds itself in it again, elsewhere."""
         self.actions.check(action)
         held = action.buttons
         turn = action.mouse[0] + self.config.turn_degrees * (("turn_right" in held) - ("turn_left" in held))
         turn = float(np.clip(turn, -self.config.mouse_degrees, self.config.mouse_degrees))
         pressed = [float(name in held) for name in BUTTONS if not name.startswith("turn")]
         self._advance([*pressed, turn / self.config.frame_skip], self.config.frame_skip)
+        if self._game.is_episode_finished():
+            self._exits += 1
+            return self._begin()
         return self._frame()
 
     def pose(self) -> Pose:
         """Where the player stands now."""
         return Pose(*(float(v) for v in self._game.get_state().game_variables[:3]))
 
-    def geometry(self) -> np.ndarray:
-        """Walls that stop a player, float (N, 4): x1, y1, x2, y2 in map units, as the engine reports them."""
-        if self._geometry is None:
+    def facts(self) -> dict[str, Any]:
+        """What is noted beside a recorded step: [x, y, angle]."""
+        return {"pose": [round(v, 2) for v in self.pose()]}
+
+    @property
+    def grid(self) -> WalkGrid:
+        """Where one can walk in the level of this episode; begins one if there is none yet."""
+        if self._level not in self._grids:
             self.reset()
-        assert self._geometry is not None
-        return self._geometry
+        return self._grids[self._level][0]
 
     def target(self) -> float | None:
         """Degrees to the right of the view's middle at which the nearest monster in view stands; None without one."""
@@ -163,15 +169,56 @@ class Doom:
         self._game.close()  # writes its settings into the scratch folder: keep this order
         self._scratch.cleanup()
 
+    def _begin(self) -> Frame:
+        start, seed = self._start, self._seed
+        exits = [self._exits] if self._exits else []
+        self._level = self.config.levels[_hash("level", seed) % len(self.config.levels)]
+        self._game.set_doom_map(self._level)
+        self._game.set_seed(_hash("engine", start, seed, *exits))
+        self._game.new_episode()
+        if self._level not in self._grids:
+            self._grids[self._level] = self._explore(self._game.get_state())
+        _, places = self._grids[self._level]
+        rng = np.random.default_rng(_hash("start", start, seed, *exits))
+        for command in self.config.commands:
+            self._game.send_game_command(command)
+        self._advance([0.0] * len(ENGINE_BUTTONS), WARM_UP_TICS)
+        x, y = places[rng.integers(len(places))]
+        self._game.send_game_command(f"warp {x:.0f} {y:.0f}")
+        turn = [0.0] * (len(ENGINE_BUTTONS) - 1) + [float(rng.uniform(0, 360))]
+        self._advance(turn, 1)
+        self._advance([0.0] * len(ENGINE_BUTTONS), 2)
+        return self._frame()
+
+    def _explore(self, state: Any) -> tuple[WalkGrid, np.ndarray]:
+        """The walk grid of the running level, and the places (N, 2) that something stands at or can walk to."""
+        walls = _walls(state)
+        if self.config.plan:
+            grid = WalkGrid(walls)
+            return grid, grid.largest_room()
+        grid = WalkGrid(walls, cell=16.0, radius=17.0)  # doors are 64 wide: coarser cells would miss some
+        cells: set[Cell] = set()
+        for thing in state.objects:
+            home = grid.at(thing.position_x, thing.position_y)
+            if home not in cells and grid.has(home):
+                room = grid.reachable(home).keys()
+                if len(room) >= ROOM and not grid.is_outside(room):
+                    cells |= room
+        return grid, np.asarray([grid.middle(cell) for cell in sorted(cells)])
+
     def _advance(self, values: list[float], tics: int) -> None:
         self._game.make_action(values, tics)
 
     def _frame(self) -> Frame:
         image = self._game.get_state().screen_buffer
         (h, w), (height, width) = self.size_hw, image.shape[:2]
-        if height % h or width % w:
-            raise EnvError(f"Doom renders {width}x{height}, which is no multiple of {w}x{h}: choose another `render`")
-        boxes = image.reshape(h, height // h, w, width // w, 3)
+        scale = width // w
+        if width % w or h * scale > height:
+            raise EnvError(
+                f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`"
+            )
+        top = (height - h * scale) // 2
+        boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
         return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
@@ -189,8 +236,21 @@ def _hash(*parts: object) -> int:
 
 
 def _walls(state: Any) -> np.ndarray:
-    lines = {(line.x1, line.y1, line.x2, line.y2) for s in state.sectors for line in s.lines if line.is_blocking}
-    walls = [list(line) for line in sorted(lines)]
+    """What stops a player, float (N, 4): x1, y1, x2, y2 in map units. Closed doors do not: it can open them."""
+    sides = defaultdict(list)
+    blocks = set()
+    for sector in state.sectors:
+        for line in sector.lines:
+            ends = (line.x1, line.y1, line.x2, line.y2)
+            sides[ends].append((sector.floor_height, sector.ceiling_height))
+            if line.is_blocking:
+                blocks.add(ends)
+    for ends, heights in sides.items():
+        floors, ceilings = zip(*heights)
+        is_door = any(floor == ceiling for floor, ceiling in heights)
+        if max(floors) - min(floors) > STEP or (min(ceilings) - max(floors) < HEADROOM and not is_door):
+            blocks.add(ends)
+    walls = [list(line) for line in sorted(blocks)]
     for thing in state.objects:  # trees and columns stop a player too: a small square round each
         if thing.name in SOLID:
             x, y, r = thing.position_x, thing.position_y, 14.0

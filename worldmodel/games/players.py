@@ -1,4 +1,4 @@
-"""Scripted players: they decide what is done in a recorded game.
+"""Scripted players of Doom: they decide what is done in a recorded game.
 
 Walker     waypoints over the level's walk grid; looks around, strafes, fights and idles on the way
 Sticky     random input that is held for a while
@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.games.doom import Doom, Pose
 from worldmodel.games.walk import Cell, WalkGrid
+
+if TYPE_CHECKING:
+    from worldmodel.games.doom import Doom, Pose
+
+
+BRAVE = 0.6  # share of its moods in which a walker fights what it sees
+AHEAD = 48.0  # map units along its way at which a walker looks
 
 
 @dataclass(kw_only=True)
@@ -29,6 +35,7 @@ class PlayersConfig:
     idle: float  # share of a walker's time spent standing
     look: float  # share spent looking around, walking or not
     strafe: float  # share spent walking sideways to its view
+    doors: bool  # whether it presses use where something stops it
 
     def __post_init__(self) -> None:
         if abs(self.walker + self.sticky - 1) > 1e-6:
@@ -71,7 +78,7 @@ class Walker:
             self._change_mood()
         self.mood_left -= 1
         target = game.target()
-        if target is not None and self.rng.random() < 0.8:
+        if target is not None and self.speed < BRAVE and self.rng.random() < 0.8:
             return self._fight(target)
         held: set[str] = set()
         turn = 0.0
@@ -92,7 +99,7 @@ class Walker:
             turn = self.swing
         if self.fires or self.rng.random() < 0.02:
             held.add("attack")
-        if self.rng.random() < 0.015:
+        if self.rng.random() < 0.015 or (self.config.doors and self.stuck % 3 == 2):  # a held key opens no door
             held.add("use")
         return self._turned(held, turn)
 
@@ -135,7 +142,8 @@ class Walker:
         return self.pace
 
     def _bearing(self, pose: Pose) -> float:
-        goal = self.grid.middle(self.way[min(1, len(self.way) - 1)]) if self.way else (pose.x, pose.y)
+        ahead = min(int(AHEAD // self.grid.cell), len(self.way) - 1)
+        goal = self.grid.middle(self.way[ahead]) if self.way else (pose.x, pose.y)
         want = np.degrees(np.arctan2(goal[1] - pose.y, goal[0] - pose.x))
         return float((pose.angle - want + 180) % 360 - 180)  # degrees to the right
 
@@ -204,8 +212,7 @@ def mix(game: Doom, config: PlayersConfig, seed: int) -> tuple[str, Player]:
     rng = np.random.default_rng([seed, 3])
     if rng.random() < config.sticky:
         return "sticky", Sticky(game.actions, seed)
-    grid = WalkGrid(game.geometry())
-    return "walker", Walker(grid, config, game.actions, seed)
+    return "walker", Walker(game.grid, config, game.actions, seed)
 
 
 def _legs(bearing: float) -> set[str]:

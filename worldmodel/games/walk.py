@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class WalkGrid:
         """The cell that holds a point."""
         return int((x - self.origin[0]) // self.cell), int((y - self.origin[1]) // self.cell)
 
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell lies in the level and is open."""
+        return 0 <= cell[0] < self.shape[0] and 0 <= cell[1] < self.shape[1] and not self.blocked[cell]
+
     def middle(self, cell: Cell) -> tuple[float, float]:
         """The middle of a cell in map units."""
         return self.origin[0] + (cell[0] + 0.5) * self.cell, self.origin[1] + (cell[1] + 0.5) * self.cell
@@ -48,11 +53,14 @@ class WalkGrid:
         while queue:
             x, y = queue.popleft()
             for step in ((x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)):
-                inside = 0 <= step[0] < self.shape[0] and 0 <= step[1] < self.shape[1]
-                if inside and step not in before and not self.blocked[step]:
+                if step not in before and self.has(step):
                     before[step] = (x, y)
                     queue.append(step)
         return before
+
+    def is_outside(self, room: Iterable[Cell]) -> bool:
+        """Whether a connected area touches the grid's border, so that it is no part of the level."""
+        return any(cell[0] in (0, self.shape[0] - 1) or cell[1] in (0, self.shape[1] - 1) for cell in room)
 
     def largest_room(self) -> np.ndarray:
         """Middles, float (N, 2), of the largest connected open area that does not touch the outside."""
@@ -64,7 +72,6 @@ class WalkGrid:
                 continue
             room = list(self.reachable(cell))
             seen.update(room)
-            outside = any(c[0] in (0, self.shape[0] - 1) or c[1] in (0, self.shape[1] - 1) for c in room)
-            if len(room) > len(best) and not outside:
+            if len(room) > len(best) and not self.is_outside(room):
                 best = room
         return np.asarray([self.middle(cell) for cell in sorted(best)])

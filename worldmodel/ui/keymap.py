@@ -118,6 +118,8 @@ WISHES: dict[str, tuple[str, ...]] = {
     "strafe_right": ("D", "Right"),
     "turn_left": ("Left", "A"),
     "turn_right": ("Right", "D"),
+    "gas": ("Up", "W"),
+    "brake": ("Down", "S"),
     "up": ("Up", "W"),
     "down": ("Down", "S"),
     "left": ("Left", "A"),

@@ -23,17 +23,17 @@ from worldmodel.ui.stats import END, START, Stats
 
 # seconds, buttons, share of the largest mouse turn (x, y); buttons that a world lacks are left out
 WALK: tuple[tuple[float, tuple[str, ...], tuple[float, float]], ...] = (
-    (1.5, ("forward", "up"), (0.0, 0.0)),
-    (1.0, ("forward", "right"), (0.12, 0.0)),
+    (1.5, ("forward", "gas", "up"), (0.0, 0.0)),
+    (1.0, ("forward", "gas", "right"), (0.12, 0.0)),
     (0.8, ("turn_left", "left"), (0.0, 0.0)),
-    (1.5, ("forward", "attack", "fire"), (0.0, 0.0)),
+    (1.5, ("forward", "gas", "attack", "fire"), (0.0, 0.0)),
     (0.8, ("strafe_right", "down"), (-0.1, 0.1)),
     (0.5, ("attack", "fire", "jump"), (0.0, 0.0)),
-    (1.0, ("forward", "turn_right", "right"), (0.0, -0.1)),
+    (1.0, ("forward", "gas", "turn_right", "right"), (0.0, -0.1)),
     (0.8, ("strafe_left", "left"), (0.15, 0.0)),
-    (1.2, ("forward", "up"), (-0.12, 0.0)),
+    (1.2, ("forward", "gas", "up"), (-0.12, 0.0)),
     (0.4, ("use",), (0.0, 0.0)),
-    (0.6, ("backward", "down"), (0.0, 0.0)),
+    (0.6, ("backward", "brake", "down"), (0.0, 0.0)),
 )
 PATIENCE_S = 60.0  # a slow world's tour ends here, or after three times its length
 
