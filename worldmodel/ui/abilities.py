@@ -1,6 +1,7 @@
 """What some Envs can do besides stepping, and what is played before or instead of the player.
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
+change_steps                    more or fewer sampling steps, where there are any
 Prospect                        one of the futures that looking ahead shows
 Opening                         actions before the player's
 
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from worldmodel.action import Action
-from worldmodel.env import Env, Frame
+from worldmodel.env import Env, Frame, Sampled
+
+MOST_STEPS = 64  # tried when a player asks for more sampling steps
 
 
 @runtime_checkable
@@ -40,6 +43,21 @@ class Imaginative(Protocol):
     def what_if(self, actions: Sequence[Action], frames: int) -> list[Frame]:
         """Where holding each of the actions leads to."""
         ...
+
+
+def change_steps(env: Env, by: int) -> str:
+    """Set the next number of sampling steps, up or down, that the world was made for; gives a line for the player."""
+    if not isinstance(env, Sampled):
+        return "this world has no sampling steps"
+    now = env.steps
+    for steps in range(now + by, 0 if by < 0 else MOST_STEPS + 1, by):
+        try:
+            env.steps = steps
+            break
+        except ValueError:  # the world has no noise levels for this number: try the one after it
+            continue
+    most = "" if env.steps != now else ", there are no " + ("fewer" if by < 0 else "more")
+    return f"{env.steps} sampling steps{most}"
 
 
 class Prospect(NamedTuple):

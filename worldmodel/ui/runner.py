@@ -27,14 +27,13 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import NUM_SLOTS, SaveError, Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling
+from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling, change_steps
 from worldmodel.ui.keymap import Command, Latch
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.tape import Tape, Taping
 
 PACES = ("realtime", "uncapped", "turn")
 MOST_PROSPECTS = 9  # one a number key
-MOST_STEPS = 64  # tried when a player asks for more sampling steps
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
 HEALTHY_S = 0.9  # how far a broken dream goes back
 RELAPSE_S, MOST_ILLNESSES = 10.0, 3  # so many in so long: back to the start
@@ -250,9 +249,9 @@ class Runner:
                 case Command.KEEP_LAST:
                     self.taping.keep(self.tape, can_begin_again=self.opening.begin is None)
                 case Command.FEWER_STEPS:
-                    self._change_steps(-1)
+                    self.messages.put(change_steps(self._inner, -1))
                 case Command.MORE_STEPS:
-                    self._change_steps(+1)
+                    self.messages.put(change_steps(self._inner, +1))
         return do_single
 
     def _set_paused(self, wanted: bool) -> None:
@@ -380,21 +379,6 @@ class Runner:
         self.messages.put(f"loaded slot {self.slot}" + ("" if self.is_exact else " (another build: approximate)"))
         self._interrupt(frame)
         self.tape.begin(frame.copy(), is_reset=False)
-
-    def _change_steps(self, by: int) -> None:
-        """To the next number of sampling steps, up or down, that the world was made for."""
-        if not isinstance(self._inner, Sampled):
-            self.messages.put("this world has no sampling steps")
-            return
-        now = self._inner.steps
-        for steps in range(now + by, 0 if by < 0 else MOST_STEPS + 1, by):
-            try:
-                self._inner.steps = steps
-                break
-            except ValueError:  # the world has no noise levels for this number: try the one after it
-                continue
-        most = "" if self._inner.steps != now else ", there are no " + ("fewer" if by < 0 else "more")
-        self.messages.put(f"{self._inner.steps} sampling steps{most}")
 
 
 def _wait_for(deadline: float, period: float) -> float:
