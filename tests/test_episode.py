@@ -31,8 +31,8 @@ def meta(**about):
     return Meta(source="real", game="toy", fps=35.0, size_hw=(H, W), action_space=SPACE, **about)
 
 
-def write(path, num_steps=T, **about):
-    writer = EpisodeWriter(path, meta(**about))
+def write(path, num_steps=T, crf=15, **about):
+    writer = EpisodeWriter(path, meta(**about), crf)
     writer.first(frame(0))
     for t in range(num_steps):
         writer.add(action(t), frame(t + 1), latency_ms=1.5)
@@ -155,3 +155,21 @@ def test_an_index_refuses_two_games_in_one_dataset(tmp_path):
         write_index(tmp_path, {})
     with pytest.raises(EpisodeError, match=r"dataset\.json"):
         read_index(tmp_path)
+
+
+def test_frames_without_compression_come_back_exactly(tmp_path):
+    episode = load_episode(write(tmp_path / "a", crf=None))
+    assert not (tmp_path / "a/video.mp4").exists()
+    np.testing.assert_array_equal(episode.frames(), np.stack([frame(t) for t in range(T + 1)]))
+    np.testing.assert_array_equal(episode.frames(5, 3), np.stack([frame(t) for t in (5, 6, 7)]))
+    assert episode.frames(T, 9).shape == (1, H, W, 3)
+
+
+def test_uncompressed_frames_that_are_none_are_refused(tmp_path):
+    path = write(tmp_path / "a", crf=None)
+    np.save(path / "frames.npy", np.zeros((T + 1, H, W), np.uint8))
+    with pytest.raises(EpisodeError, match="holds no frames"):
+        load_episode(path)
+    (path / "frames.npy").write_bytes(b"torn")
+    with pytest.raises(EpisodeError, match="cannot read the frames"):
+        load_episode(path)

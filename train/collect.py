@@ -38,7 +38,7 @@ class Config:
     seed: int
     heldout_seed: int
     workers: int
-    crf: int
+    crf: int | None
 
 
 def play(cfg: Config, worker: int, jobs: list[tuple[str, int]]) -> list[str]:

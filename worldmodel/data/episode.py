@@ -5,8 +5,9 @@ Episode, load_episode                      one folder, checked; a killed recordi
 list_episodes, write_index, read_index     many episodes: a dataset
 write_json, read_json                      small files, replaced in one piece
 
-A folder holds video.mp4, actions.jsonl (one line a step) and meta.json; while it is being written, meta.open.json
-stands for meta.json. Not here: writing episodes (recorder.py), pixels <-> mp4 (video.py), training clips (clips.py).
+A folder holds video.mp4 or frames.npy, actions.jsonl (one line a step) and meta.json; while it is being written,
+meta.open.json stands for meta.json. Not here: writing episodes (recorder.py), pixels <-> mp4 (video.py), training
+clips (clips.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.action import Action, ActionError, ActionSpace
+from worldmodel.data.raw import raw_shape, read_raw
 from worldmodel.data.video import VideoError, read_video, video_shape
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 SCHEMA = 1
 ALIGNMENT = "actions[t] takes frame[t] to frame[t+1]"
 SOURCES, SPLITS = ("real", "dream"), ("train", "heldout")
-VIDEO, ACTIONS, META, OPEN_META, INDEX = "video.mp4", "actions.jsonl", "meta.json", "meta.open.json", "dataset.json"
+VIDEO, RAW, ACTIONS = "video.mp4", "frames.npy", "actions.jsonl"  # one of the first two
+META, OPEN_META, INDEX = "meta.json", "meta.open.json", "dataset.json"
 START_STATE = "states/start.save"  # of the world at frame 0, where a reset alone does not lead there
 CHECKSUM, FIRST_CHECKSUM, STEPS = "crc32", "first_crc32", "steps"  # in lines of actions.jsonl; the second in one
 Line = tuple[Action, int | None, int | None, int | None]  # the action, then those three
@@ -144,7 +147,9 @@ class Episode:
     def frames(self, first: int = 0, count: int | None = None) -> np.ndarray:
         """Frames first .. first + count - 1 of the T + 1, uint8 (count, H, W, 3); all that follow if count is None."""
         left = max(0, self.num_steps + 1 - first)
-        return read_video(self.path / VIDEO, first, left if count is None else min(count, left))
+        count = left if count is None else min(count, left)
+        raw = self.path / RAW
+        return read_raw(raw, first, count) if raw.exists() else read_video(self.path / VIDEO, first, count)
 
     def action_vectors(self) -> np.ndarray:
         """The actions as numbers, float32 (T, A)."""
@@ -166,7 +171,8 @@ def load_episode(path: str | Path) -> Episode:
     meta = Meta.from_json(read_json(meta_path), meta_path)
     lines = _read_lines(path / ACTIONS, meta.action_space, torn_tail=not is_closed)
     try:
-        num_frames, *size_hw, _ = video_shape(path / VIDEO)
+        raw = path / RAW
+        num_frames, *size_hw, _ = raw_shape(raw) if raw.exists() else video_shape(path / VIDEO)
     except VideoError as error:
         if not is_closed:
             raise EmptyEpisodeError(f"{path}: killed before its first frame reached the disk. Delete it.") from error
@@ -183,7 +189,7 @@ def load_episode(path: str | Path) -> Episode:
         )
     if tuple(size_hw) != meta.size_hw:
         raise EpisodeError(
-            f"{path}: {VIDEO} is {tuple(size_hw)}, {meta_path.name} says {meta.size_hw}. Restore either."
+            f"{path}: its frames are {tuple(size_hw)}, {meta_path.name} says {meta.size_hw}. Restore either."
         )
     lines = lines[:num_steps]
     checksums = (*(line[1] for line in lines[:1]), *(line[2] for line in lines))

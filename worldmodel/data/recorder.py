@@ -27,6 +27,7 @@ from worldmodel.data.episode import (
     FIRST_CHECKSUM,
     META,
     OPEN_META,
+    RAW,
     START_STATE,
     STEPS,
     VIDEO,
@@ -35,6 +36,7 @@ from worldmodel.data.episode import (
     write_json,
 )  # fmt: skip
 from worldmodel.data.health import SickFrame
+from worldmodel.data.raw import RawWriter
 from worldmodel.data.states import write_state
 from worldmodel.data.video import VideoWriter
 from worldmodel.env import Env, Frame, Rewindable, Sampled
@@ -52,10 +54,15 @@ class EpisodeWriter:
     moment, the folder holds all but the last second. meta.num_steps is counted here.
     """
 
-    def __init__(self, path: str | Path, meta: Meta, crf: int = 15) -> None:
+    def __init__(self, path: str | Path, meta: Meta, crf: int | None = 15) -> None:
+        """crf: of the video; None: frames without compression, which a killed process loses."""
         self.path, self.meta, self.num_steps = Path(path), meta, 0
         self.path.mkdir(parents=True)
-        self._video = VideoWriter(self.path / VIDEO, meta.fps, meta.size_hw, crf)
+        self._video: VideoWriter | RawWriter
+        if crf is None:
+            self._video = RawWriter(self.path / RAW, meta.size_hw)
+        else:
+            self._video = VideoWriter(self.path / VIDEO, meta.fps, meta.size_hw, crf)
         self._actions = (self.path / ACTIONS).open("w", encoding="utf-8", buffering=1)  # flushed at each line
         write_json(self.path / OPEN_META, meta.to_json())  # last: now the folder is an episode
         self._num_frames = 0
