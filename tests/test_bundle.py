@@ -9,7 +9,7 @@ import pytest
 import torch
 from worlds import ACTIONS, make_world
 
-from worldmodel.bundle import WorldError, read_bundle, seal
+from worldmodel.bundle import WorldError, read_bundle, read_teacher, seal
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,15 @@ def test_what_is_written_is_read(good):
     assert world.sigmas == {1: [1.0], 2: [1.0, 0.5]}
     assert world.start_frames.shape == (2, 5, 16, 24, 3)
     assert world.start_actions.shape == (2, 4, 3)
+
+
+def test_a_teacher_comes_along_or_is_missed_in_one_line(folder):
+    student, teacher = read_bundle(folder).model, read_teacher(folder)
+    assert not torch.equal(student.place, teacher.place)
+    (folder / "teacher.safetensors").unlink()
+    assert seal(folder).name == "tiny"
+    with pytest.raises(WorldError, match="carries no teacher"):
+        read_teacher(folder)
 
 
 def test_a_stored_zip_is_a_bundle_and_a_compressed_one_is_not(good, tmp_path):

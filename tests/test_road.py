@@ -40,7 +40,10 @@ def road(folder):
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
             "dmd.given=2", "dmd.frames=3", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
         ],
-        "export": [f"student={runs}/dmd", tokenizer, f"data={data}", f"out={folder}/toy", "starts=2", "context=6"],
+        "export": [
+            f"student={runs}/dmd", f"teacher={runs}/teacher", tokenizer, f"data={data}",
+            f"out={folder}/toy", "starts=2", "context=6",
+        ],
     }  # fmt: skip
     text = ",".join(f"{stage}:[{','.join(map(repr, lines))}]" for stage, lines in overrides.items())
     shares = "{bidirectional: 0.1, tokenizer: 0.2, teacher: 0.4, consistency: 0.2, dmd: 0.1}"

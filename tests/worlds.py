@@ -12,7 +12,7 @@ ACTIONS = ActionSpace(("forward", "attack"), (20.0, 0.0))
 
 
 def make_world(folder, name="tiny"):
-    """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames."""
+    """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames, a teacher."""
     torch.manual_seed(3)
     sizes = TokenizerConfig(size_hw=[16, 24], channels=5, patch=8, widths=[8, 8, 4], whiten=0.0)
     config = ModelConfig(
@@ -28,6 +28,7 @@ def make_world(folder, name="tiny"):
         "steps": 2, "starts": ["a", "b"], "licence": "none", "training": {},
     }  # fmt: skip
     frames = torch.randint(0, 256, (2, 5, 16, 24, 3), dtype=torch.uint8)
-    write_bundle(folder, info, model, Tokenizer(sizes), frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")
+    nets = {"student": model, "tokenizer": Tokenizer(sizes), "teacher": CausalDiT(config, sizes.latent_shape, 3)}
+    write_bundle(folder, info, nets, frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")
     seal(folder)
     return folder

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import load_model, load_tokenizer, model_config
+from train.load import load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -63,7 +63,7 @@ def main(raw: DictConfig) -> None:
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
     run = start("consistency", cfg.run, plain(raw) | model_config(cfg.teacher))
 
-    teacher, student = (load_model(cfg.teacher).to(run.device) for _ in range(2))
+    teacher, student = (load_teacher(cfg.teacher).to(run.device) for _ in range(2))
     teacher.requires_grad_(False)
     slow = EMA(student, cfg.ema)
     optimizer = Optimizer(student, cfg.optimizer)

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from train.cli import stage
 from train.consistency import StudentPreviewConfig
-from train.load import load_model, load_tokenizer, model_config
+from train.load import load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -101,7 +101,7 @@ def main(raw: DictConfig) -> None:
     clips = LatentClips(cfg.latents, ClipConfig(frames=d.given + d.frames), split="train", seed=cfg.run.seed)
     run = start("dmd", cfg.run, plain(raw) | model_config(cfg.student))
     student = load_model(cfg.student).to(run.device)
-    real, fake = (load_model(cfg.real_score).to(run.device) for _ in range(2))
+    real, fake = (load_teacher(cfg.real_score).to(run.device) for _ in range(2))
     real.requires_grad_(False)
     ema = EMA(student, cfg.ema)
     best = Best(ema)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from train.cli import stage
 from train.collect import GameConfig
-from train.load import load_model, load_tokenizer
+from train.load import load_model, load_teacher, load_tokenizer
 from worldmodel import ActionSpace, load
 from worldmodel.config import plain, typed
 from worldmodel.diffusion.flow import grid
@@ -83,7 +83,7 @@ def dreamers(cfg: Config, space: ActionSpace) -> Dreamers:
     teacher = None
     if cfg.teacher:
         levels = grid(cfg.teacher_steps, cfg.teacher_shift)[:-1].tolist()
-        teacher = Dreamer(model=load_model(cfg.teacher).to(**to).eval(), sampler=euler, sigmas=levels, **shared)
+        teacher = Dreamer(model=load_teacher(cfg.teacher).to(**to).eval(), sampler=euler, sigmas=levels, **shared)
     return Dreamers(student=Dreamer(sigmas=many, **student), one_step=Dreamer(sigmas=one, **student), teacher=teacher)
 
 

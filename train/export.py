@@ -16,8 +16,8 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import load_model, load_tokenizer
-from worldmodel.bundle import seal, write_bundle
+from train.load import is_world, load_model, load_teacher, load_tokenizer
+from worldmodel.bundle import read_bundle, seal, write_bundle
 from worldmodel.config import typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode
 from worldmodel.data.video import save_image
@@ -35,6 +35,7 @@ class Config:
     game: GameConfig
     student: str
     weights: str
+    teacher: str | None
     tokenizer: str
     data: str
     out: str
@@ -76,6 +77,9 @@ def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, i
 
 def provenance(run: str) -> dict[str, Any]:
     """What made the weights: stage, steps, minutes and settings of a run, and of the runs it started from."""
+    if is_world(run):
+        world = read_bundle(run)
+        return world.info["training"] | {"world": world.sha256}
     checkpoint = load_checkpoint(Path(run) / "checkpoint")
     config = checkpoint.config
     facts: dict[str, Any] = {
@@ -111,7 +115,11 @@ def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
 def main(raw: DictConfig) -> None:
     """Write the bundle beside its place, read it back, and only then put it there."""
     cfg = typed(Config, raw)
-    student, tokenizer = load_model(cfg.student, cfg.weights), load_tokenizer(cfg.tokenizer)
+    nets: dict[str, Any] = {
+        "student": load_model(cfg.student, cfg.weights), "tokenizer": load_tokenizer(cfg.tokenizer)
+    }  # fmt: skip
+    if cfg.teacher:
+        nets["teacher"] = load_teacher(cfg.teacher)
     chosen = choose_starts(cfg.data, cfg.starts, cfg.context)
     frames = np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen])
     moves = np.stack([episode.action_vectors()[t - cfg.context + 1 : t] for episode, t in chosen])
@@ -128,7 +136,7 @@ def main(raw: DictConfig) -> None:
     draft = out.with_name(out.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     text = card(cfg, training, len(list_episodes(cfg.data)))
-    write_bundle(draft, info, student, tokenizer, torch.from_numpy(frames), torch.from_numpy(moves), text)
+    write_bundle(draft, info, nets, torch.from_numpy(frames), torch.from_numpy(moves), text)
     for i, film in enumerate(frames):
         save_image(draft / "starts" / f"{i:02d}.png", film[-1])
     seal(draft)

@@ -1,6 +1,6 @@
 """From a run's folder, or a world's, back to a network: the one place where checkpoints become modules.
 
-Where a stage names a run, a bundled world may stand: its student or tokenizer is then what the stage begins with.
+Where a stage names a run, a bundled world may stand: what it carries (student, teacher, tokenizer) is then taken.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.action import ActionSpace
-from worldmodel.bundle import read_bundle
+from worldmodel.bundle import read_bundle, read_teacher
 from worldmodel.config import typed
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
@@ -36,6 +36,11 @@ def load_model(run: str | Path, name: str = "ema") -> CausalDiT:
     state = checkpoint.state[name]
     model.load_state_dict(weights(state.get("weights", state)))
     return model
+
+
+def load_teacher(run: str | Path) -> CausalDiT:
+    """The averaged network of a run, or the teacher that a world carries. Raises WorldError if it carries none."""
+    return read_teacher(run).requires_grad_(True) if is_world(run) else load_model(run)
 
 
 def model_config(run: str | Path) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 World          what a bundle holds, ready to play
 read_bundle    folder or zip -> World; WorldError in one line if anything is off
+read_teacher   the teacher that some bundles carry, for further training and for comparison
 write_bundle   the inverse; `seal` ends it with checksums
 
     world.json               strict JSON: what it is, sizes, actions, noise levels, how it was trained
     student.safetensors      the network           tokenizer.safetensors   the autoencoder
     starts.safetensors       frames uint8 (S, T, H, W, 3) and actions (S, T - 1, A) before each start
     starts/*.png             pictures of the starts, for people
+    teacher.safetensors      in some: the network the student was distilled from
     card.md  LICENSE  sha256sums
 
-No pickle, no Python, no YAML, no symbolic link is ever read.
+No pickle, no Python, no YAML, no link is ever read.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
 FORMAT = 1
 NAME = re.compile(r"(world\.json|card\.md|LICENSE|sha256sums|[a-z]+\.safetensors|starts/[a-z0-9-]+\.png)")
 NEEDED = ("world.json", "student.safetensors", "tokenizer.safetensors", "starts.safetensors", "card.md", "sha256sums")
+TEACHER = "teacher.safetensors"
 MOST_BYTES, MOST_JSON, MOST_HEADER = 2**31, 2**18, 2**20
 MOST_FILES, MOST_SIZE = 200, 8192
 KEYS = {
@@ -83,9 +86,8 @@ def read_bundle(path: str | Path) -> World:
     info = _description(path, files["world.json"])
     try:
         actions = ActionSpace.from_json(info["actions"])
-        config = _dataclass(
-            path, ModelConfig, {**info["model"], "sight": _dataclass(path, Sight, info["model"]["sight"])}
-        )
+        sight = _dataclass(path, Sight, info["model"]["sight"])
+        config = _dataclass(path, ModelConfig, {**info["model"], "sight": sight})
         sizes = _dataclass(path, TokenizerConfig, info["tokenizer"])
         shape = tuple(info["latent_shape"])
         if shape != sizes.latent_shape or list(info["size_hw"]) != list(sizes.size_hw):
@@ -99,17 +101,11 @@ def read_bundle(path: str | Path) -> World:
     _load_into(path, "student.safetensors", files, model)
     _load_into(path, "tokenizer.safetensors", files, tokenizer)
     starts = _tensors(path, "starts.safetensors", files)
-    frames, moves = starts.get("frames"), starts.get("actions")
+    frames, moves = (starts.get(key, torch.empty(0)) for key in ("frames", "actions"))
     titles = [str(s)[:80] for s in info["starts"]]
     h, w = sizes.size_hw
-    if (
-        frames is None
-        or moves is None
-        or frames.dtype != torch.uint8
-        or frames.ndim != 5
-        or frames.shape[2:] != (h, w, 3)
-        or moves.shape != (len(titles), frames.shape[1] - 1, actions.size)
-    ):
+    are_frames = frames.dtype == torch.uint8 and frames.ndim == 5 and frames.shape[2:] == (h, w, 3)
+    if not are_frames or moves.shape != (len(titles), frames.shape[1] - 1, actions.size):
         _refuse(path, f"starts.safetensors does not hold {len(titles)} starts of {w}x{h} frames and their actions")
     return World(
         path=path,
@@ -132,24 +128,36 @@ def read_bundle(path: str | Path) -> World:
     )
 
 
+def read_teacher(path: str | Path) -> CausalDiT:
+    """The teacher that a bundle carries beside its student, of the same architecture. Raises WorldError."""
+    path = Path(path)
+    model, files = read_bundle(path).model, _files(path)
+    if TEACHER not in files:
+        _refuse(path, f"carries no {TEACHER}: take a run, or another world")
+    _load_into(path, TEACHER, files, model)
+    return model
+
+
 def write_bundle(
-    folder: Path, info: dict[str, Any], model: CausalDiT, tokenizer: Tokenizer, frames: Tensor, moves: Tensor, card: str
+    folder: Path, info: dict[str, Any], nets: dict[str, Any], frames: Tensor, moves: Tensor, card: str
 ) -> None:
     """Write all but the pictures into an empty or new folder; weights in bfloat16. Then add pictures and `seal`.
+
+    nets: student (CausalDiT) and tokenizer (Tokenizer), and teacher, of the student's architecture, if it comes along.
 
     info: the keys of world.json besides format, sizes and architecture, which are read off the networks.
     """
     (folder / "starts").mkdir(parents=True, exist_ok=True)
+    model, tokenizer = nets["student"], nets["tokenizer"]
     sizes = tokenizer.config
     whole = {
         **info, "format": FORMAT, "size_hw": list(sizes.size_hw), "latent_shape": list(sizes.latent_shape),
         "model": asdict(model.config), "tokenizer": asdict(sizes),
     }  # fmt: skip
     (folder / "world.json").write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    for name, module in (("student", model), ("tokenizer", tokenizer)):
-        weights = {
-            key: value.detach().cpu().contiguous().to(torch.bfloat16) for key, value in _exported(module).items()
-        }
+    for name, module in nets.items():
+        own = _exported(module).items()
+        weights = {key: value.detach().cpu().contiguous().to(torch.bfloat16) for key, value in own}
         (folder / f"{name}.safetensors").write_bytes(save(weights))
     (folder / "starts.safetensors").write_bytes(save({"frames": frames.contiguous(), "actions": moves.contiguous()}))
     (folder / "card.md").write_text(card, encoding="utf-8")
@@ -244,14 +252,8 @@ def _description(path: Path, data: bytes) -> dict[str, Any]:
 
 def _check_sigmas(path: Path, info: dict[str, Any]) -> None:
     for steps, levels in info["sigmas"].items():
-        numbers = isinstance(levels, list) and all(isinstance(s, (int, float)) for s in levels)
-        if (
-            not numbers
-            or str(len(levels)) != steps
-            or not levels
-            or levels[0] != 1
-            or not all(0 < s <= 1 for s in levels)
-        ):
+        numbers = isinstance(levels, list) and levels and all(isinstance(s, (int, float)) for s in levels)
+        if not numbers or str(len(levels)) != steps or levels[0] != 1 or not all(0 < s <= 1 for s in levels):
             _refuse(path, f"world.json: sigmas[{steps!r}] must be {steps} noise levels that begin with 1")
     if str(info["steps"]) not in info["sigmas"]:
         _refuse(path, f"world.json: no sigmas for its {info['steps']} steps")
