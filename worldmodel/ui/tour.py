@@ -3,7 +3,7 @@
 tour_script   a varied walk for any action space, as a function of the step
 tour          play it, or any script, as fast as the world goes; films it, gives the times
 
-Not here: players that know the map (games/players.py).
+Not here: the walk that looks (wander.py), players that know the map (games/players.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from worldmodel.env import Env, EpisodeEnd, Frame
 from worldmodel.ui.film import ENDINGS, Film
 from worldmodel.ui.runner import Script
 from worldmodel.ui.stats import END, START, Stats
+from worldmodel.ui.wander import wander
 
 # seconds, buttons, share of the largest mouse turn (x, y); buttons that a world lacks are left out
 WALK: tuple[tuple[float, tuple[str, ...], tuple[float, float]], ...] = (
@@ -75,7 +76,7 @@ def tour(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Tour:
-    """Play num_frames steps of a script, by default tour_script; say gets each line.
+    """Play num_frames steps of a script; without one, as `wander` or tour_script do. say gets each line.
 
     out     one file to film it to (.mp4, .gif, .png), or a folder for tour.mp4 (at the world's fps), .gif and .png
     begin   brings the Env to its first frame instead of reset(start, seed)
@@ -85,6 +86,7 @@ def tour(
     """
     if num_frames < 1:
         raise ValueError(f"a tour takes at least one frame (seconds > 0), got {num_frames}")
+    look = None if script else wander(env.actions, seed)
     script, stats = script or tour_script(env.actions, env.fps), Stats()
     files = (out,) if out.suffix else tuple(out / f"tour{ending}" for ending in ENDINGS)
     film = Film(files, env.actions, env.fps, env.size_hw, num_frames)
@@ -99,7 +101,8 @@ def tour(
         say(f"first frame: {time.perf_counter() - begun:.2f} s")
         film.add(frame, action)
         while stats.num_frames < num_frames and time.perf_counter() < give_up_at:
-            action, before = script(stats.num_frames), time.perf_counter()
+            action = look(frame) if look else script(stats.num_frames)
+            before = time.perf_counter()
             if isinstance(env, Replay):
                 action = env.recorded_action or action
             try:
