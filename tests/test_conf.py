@@ -29,7 +29,8 @@ ROOTS = [path.stem for path in sorted(CONF.glob("*.yaml")) if script(path.stem)]
 def groups_of(root):
     """The groups that the defaults list of a root names."""
     entries = OmegaConf.load(CONF / f"{root}.yaml").get("defaults", [])
-    return [str(key) for entry in entries if isinstance(entry, DictConfig) for key in entry if str(key) in GROUPS]
+    keys = [str(key).removeprefix("optional ") for entry in entries if isinstance(entry, DictConfig) for key in entry]
+    return [key for key in keys if key in GROUPS]
 
 
 def schema(root):
@@ -65,6 +66,11 @@ def test_a_config_fits_its_script_with_every_option(root, choice):
 
 def test_every_group_is_chosen_by_some_root():
     assert {choice.split("=")[0] for _, choice in CHOICES} == GROUPS.keys()
+
+
+def test_a_world_takes_its_game_s_recipe_or_none():
+    assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 95
+    assert composed("world", "game=doom").overrides == {}
 
 
 @pytest.mark.parametrize("root", ROOTS)
