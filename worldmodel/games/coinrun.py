@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +39,8 @@ LANDS = ("desert", "grass", "land", "shroom")
 BACKGROUNDS = {
     name: 14 + i for i, name in enumerate([f"{sky}_{land}" for sky in ("blue", "colored") for land in LANDS])
 }
+DEADLY, LAVA = (2, 5), (17, 18)  # saw and monster among the entities; in the grid
+SIDE = 64  # tiles of a level
 RENDERED = 512  # pixels of a side of Procgen's large picture, which shows 13 tiles
 MAX_STATE = 1 << 20  # bytes
 NEVER = 2**31 - 1  # steps
@@ -112,11 +114,10 @@ class CoinRun:
     def step(self, action: Action) -> Frame:
         """One step of Procgen under the action; where it ends the level, the first frame of what follows."""
         self.actions.check(action)
-        self._game.act({"action": np.array([_combo(action.buttons)], np.int32)})
-        info = self._game.get_info()[0]
+        self._act(action)
         self._ended = ""
         if self._is_over[0]:
-            self._ended = "coin" if info["prev_level_complete"] else "death"
+            self._ended = "coin" if self._reward[0] else "death"
             if self._ended == "coin":
                 self._game.close()
                 self._nth += 1
@@ -130,6 +131,29 @@ class CoinRun:
         state = self._state(self._game)
         return Place(*struct.unpack_from("<4f", state, _layout(state).alien))
 
+    def dangers(self) -> np.ndarray:
+        """Middles of all that kills, in tiles (N, 2): saws and monsters, wherever they are now, and lava."""
+        state = self._state(self._game)
+        at = _layout(state)
+        things = np.frombuffer(state, "<f4", at.count * 31, at.alien).reshape(at.count, 31)
+        kinds = things[:, 6].view("<i4")
+        grid = np.frombuffer(state, "<i4", SIDE * SIDE, at.ground - 4 - 4 * SIDE * SIDE).reshape(SIDE, SIDE)
+        lava = np.argwhere(np.isin(grid, LAVA))[:, ::-1] + 0.5
+        return np.concatenate([things[np.isin(kinds, DEADLY), :2], lava])
+
+    def survives(self, plan: Iterable[Action]) -> bool:
+        """Whether the alien would live through these steps; the game stays as it is."""
+        now = self._state(self._game)
+        is_over = False
+        for action in plan:
+            self._act(action)
+            is_over = bool(self._is_over[0])
+            if is_over:
+                break
+        is_dead = is_over and not self._reward[0]
+        self._game.call_c_func("set_state", 0, now, len(now))
+        return not is_dead
+
     def facts(self) -> dict[str, Any]:
         """What is noted beside a recorded step: the place, the level, and what ended the one before ("": nothing)."""
         return {"place": [round(v, 3) for v in self.place()], "level": self._level, "ended": self._ended}
@@ -138,11 +162,14 @@ class CoinRun:
         """Give back the level's memory."""
         self._game.close()
 
+    def _act(self, action: Action) -> None:
+        self._game.act({"action": np.array([_combo(action.buttons)], np.int32)})
+
     def _enter(self) -> None:
         """Open the nth level of the world and dress it."""
         self._level = _hash("level", *self._world, self._nth)
         self._game = self._open(self._level)
-        self._is_over = self._game.observe()[2]  # (1,): arrays are reused, so every later look is seen in it
+        self._reward, _, self._is_over = self._game.observe()  # arrays (1,) that every later step writes into
         lands = list(self.config.landscapes.values())
         self._beginning = _dressed(self._state(self._game), lands[_hash("landscape", self._level) % len(lands)])
         self._game.call_c_func("set_state", 0, self._beginning, len(self._beginning))
@@ -152,9 +179,10 @@ class CoinRun:
 
 
 class _Layout(NamedTuple):
-    """Bytes from the beginning of a state at which these fields stand."""
+    """Bytes from the beginning of a state at which these fields stand. The grid stands before the ground."""
 
     timeout: int
+    count: int  # of entities: this is the number itself
     alien: int  # the first of the entities, 31 fields of 4 bytes each
     background: int
     ground: int
@@ -171,8 +199,8 @@ def _layout(state: bytes) -> _Layout:
         at += 8 + number(at + 4)
     timeout = at + 4 * 4
     entities = timeout + 4 * 12
-    background = entities + 4 + 4 * 31 * number(entities) + 4
-    return _Layout(timeout, entities + 4, background, len(state) - 28)
+    count = number(entities)
+    return _Layout(timeout, count, entities + 4, entities + 4 + 4 * 31 * count + 4, len(state) - 28)
 
 
 def _dressed(state: bytes, landscape: Landscape) -> bytes:

@@ -21,11 +21,14 @@ from worldmodel.action import Action
 if TYPE_CHECKING:
     from worldmodel.games.coinrun import CoinRun
 
+FLIGHT = 18  # steps within which a jump ends on level ground
+
 
 @dataclass(kw_only=True)
 class RunnersConfig:
     """runner, wild: shares of the episodes (they add up to 1). Of a runner's moods, back: the share walked to the
-    left; rest: spent standing; hop: spent jumping on the spot; jumps: of a running runner, a second.
+    left; rest: spent standing; hop: spent jumping on the spot; care: in which it sees what kills. jumps: for nothing,
+    a second.
     """
 
     runner: float
@@ -33,6 +36,7 @@ class RunnersConfig:
     back: float
     rest: float
     hop: float
+    care: float
     jumps: float
 
     def __post_init__(self) -> None:
@@ -59,22 +63,47 @@ class Runner:
         self.mood_left -= 1
         self.jump_left -= 1
         self._notice()
-        odds = {"run": self.config.jumps, "back": self.config.jumps, "hop": 6.0, "rest": 0.0}[self.mood]
-        if self.jump_left <= 0 and (rng.random() < odds / self.game.fps or (self.stuck > 1 and rng.random() < 0.4)):
-            self.jump_left = int(rng.integers(2, 9))
-        held = {"run": {"right"}, "back": {"left"}, "hop": set(), "rest": set()}[self.mood]
+        way = {"run": {"right"}, "back": {"left"}, "hop": set(), "rest": set()}[self.mood]
         if self.jump_left > 0:
-            held.add("jump")
-        elif rng.random() < 0.02:
-            held.add("down")
-        return Action(held)
+            return Action({*way, "jump"})
+        odds = {"run": self.config.jumps, "back": self.config.jumps, "hop": 6.0, "rest": 0.0}[self.mood]
+        wants = rng.random() < odds / self.game.fps or (self.stuck > 1 and rng.random() < 0.4)
+        if self.is_careful and self._is_near_danger() and not self.game.survives([Action(way)] * self.foresight):
+            return self._avoid(way)
+        if wants and (not self.is_careful or self.game.survives(_jump(way, 4))):
+            self._begin_jump(4)
+            return Action({*way, "jump"})
+        return Action({"down"} if rng.random() < 0.03 else way)
+
+    def _avoid(self, way: set[str]) -> Action:
+        """Jump over what would kill if it is to be survived, else turn back for a run-up, or stand and wait."""
+        for hold in self.rng.permutation([1, 3, 6]):
+            if self.game.survives(_jump(way, hold)):
+                self._begin_jump(hold)
+                return Action({*way, "jump"})
+        if self.mood == "run":
+            self.mood, self.mood_left = "back", int(self.rng.integers(4, 14))
+        return Action()
+
+    def _begin_jump(self, hold: int) -> None:
+        self.jump_left = hold
+        if self.mood == "run":  # a jump that was thought through is carried through
+            self.mood_left = max(self.mood_left, FLIGHT)
+
+    def _is_near_danger(self) -> bool:
+        """Whether something deadly lies ahead, level with it or below: the rest is looked at more closely."""
+        place, dangers = self.game.place(), self.game.dangers()
+        across, up = dangers[:, 0] - place.x, dangers[:, 1] - place.y
+        if self.mood == "back":
+            across = -across
+        return bool(np.any((across > 0.5) & (across < 8) & (up < 1) & (up > -8)))
 
     def _notice(self) -> None:
         """Whether something is in the way; a long while of it means that a run-up is needed."""
         x = self.game.place().x
         self.stuck = self.stuck + 1 if self.mood == "run" and abs(x - self.x) < 0.01 else 0
         self.x = x
-        if self.stuck > 25:
+        if self.stuck > 20:
             self.mood, self.mood_left, self.stuck = "back", int(self.rng.integers(3, 12)), 0
 
     def _change_mood(self) -> None:
@@ -83,6 +112,8 @@ class Runner:
         self.mood = str(rng.choice(["run", "back", "rest", "hop"], p=odds))
         self.mood_left = int(rng.integers(15, 60)) if self.mood == "run" else int(rng.integers(4, 22))
         self.stuck = 0
+        self.is_careful = rng.random() < c.care
+        self.foresight = int(rng.integers(2, 7))  # steps that it sees ahead
 
 
 class Wild:
@@ -109,3 +140,8 @@ def player(game: CoinRun, config: RunnersConfig, seed: int) -> tuple[str, Callab
     if np.random.default_rng([seed, 3]).random() < config.wild:
         return "wild", Wild(seed).act
     return "runner", Runner(game, config, seed).act
+
+
+def _jump(way: set[str], hold: int) -> list[Action]:
+    """A jump whose key is held for some steps, up to the landing."""
+    return [Action({*way, "jump"})] * hold + [Action(way)] * (FLIGHT - hold)
