@@ -135,7 +135,7 @@ class CoinRun:
         """Middles of all that kills, in tiles (N, 2): saws and monsters, wherever they are now, and lava."""
         state = self._state(self._game)
         at = _layout(state)
-        things = np.frombuffer(state, "<f4", at.count * 31, at.alien).reshape(at.count, 31)
+        things = np.frombuffer(state, "<f4", at.num_entities * 31, at.alien).reshape(at.num_entities, 31)
         kinds = things[:, 6].view("<i4")
         grid = np.frombuffer(state, "<i4", SIDE * SIDE, at.ground - 4 - 4 * SIDE * SIDE).reshape(SIDE, SIDE)
         lava = np.argwhere(np.isin(grid, LAVA))[:, ::-1] + 0.5
@@ -182,7 +182,7 @@ class _Layout(NamedTuple):
     """Bytes from the beginning of a state at which these fields stand. The grid stands before the ground."""
 
     timeout: int
-    count: int  # of entities: this is the number itself
+    num_entities: int  # not a place, but the number itself
     alien: int  # the first of the entities, 31 fields of 4 bytes each
     background: int
     ground: int

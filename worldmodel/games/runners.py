@@ -52,43 +52,44 @@ class Runner:
     def __init__(self, game: CoinRun, config: RunnersConfig, seed: int) -> None:
         self.game, self.config = game, config
         self.rng = np.random.default_rng([seed, 1])
-        self.mood, self.mood_left, self.jump_left, self.stuck = "run", 0, 0, 0
+        self.mood, self.mood_left, self.stuck = "run", int(self.rng.integers(15, 60)), 0
+        self.is_careful, self.foresight = True, 4
+        self.plan: list[Action] = []
         self.x = 0.0
 
     def act(self) -> Action:
         """The action of the next step."""
         rng = self.rng
+        self.mood_left -= 1
+        self._notice()
+        if self.plan:
+            return self.plan.pop(0)
         if self.mood_left <= 0:
             self._change_mood()
-        self.mood_left -= 1
-        self.jump_left -= 1
-        self._notice()
         way = {"run": {"right"}, "back": {"left"}, "hop": set(), "rest": set()}[self.mood]
-        if self.jump_left > 0:
-            return Action({*way, "jump"})
         odds = {"run": self.config.jumps, "back": self.config.jumps, "hop": 6.0, "rest": 0.0}[self.mood]
-        wants = rng.random() < odds / self.game.fps or (self.stuck > 1 and rng.random() < 0.4)
-        if self.is_careful and self._is_near_danger() and not self.game.survives([Action(way)] * self.foresight):
-            return self._avoid(way)
-        if wants and (not self.is_careful or self.game.survives(_jump(way, 4))):
-            self._begin_jump(4)
-            return Action({*way, "jump"})
-        return Action({"down"} if rng.random() < 0.03 else way)
+        is_ahead = self.is_careful and self._is_near_danger()
+        if is_ahead and not self.game.survives([Action(way)] * self.foresight):
+            self._plan_jump(way)
+            if not self.plan and self.mood == "run":  # a run-up from further back may do it
+                self.mood, self.mood_left = "back", int(rng.integers(4, 14))
+        elif rng.random() < odds / self.game.fps or (self.stuck > 1 and rng.random() < 0.4):
+            self._plan_jump(way)
+        elif rng.random() < 0.03:
+            self.plan = [Action({"down"})]
+        else:
+            self.plan = [Action(way)]
+        return self.plan.pop(0) if self.plan else Action()
 
-    def _avoid(self, way: set[str]) -> Action:
-        """Jump over what would kill if it is to be survived, else turn back for a run-up, or stand and wait."""
-        for hold in self.rng.permutation([1, 3, 6]):
-            if self.game.survives(_jump(way, hold)):
-                self._begin_jump(hold)
-                return Action({*way, "jump"})
-        if self.mood == "run":
-            self.mood, self.mood_left = "back", int(self.rng.integers(4, 14))
-        return Action()
-
-    def _begin_jump(self, hold: int) -> None:
-        self.jump_left = hold
-        if self.mood == "run":  # a jump that was thought through is carried through
-            self.mood_left = max(self.mood_left, FLIGHT)
+    def _plan_jump(self, way: set[str]) -> None:
+        """Up, on for a while and then let go: as it comes, or a careful one's try that it survives, if there is."""
+        for _ in range(4):
+            hold, on = (int(v) for v in self.rng.integers((1, 3), (8, FLIGHT)))
+            keys = [(way if t < on else set()) | ({"jump"} if t < hold else set()) for t in range(FLIGHT)]
+            plan = [Action(held) for held in keys]
+            if not self.is_careful or self.game.survives(plan):
+                self.plan = plan
+                return
 
     def _is_near_danger(self) -> bool:
         """Whether something deadly lies ahead, level with it or below: the rest is looked at more closely."""
@@ -103,13 +104,17 @@ class Runner:
         x = self.game.place().x
         self.stuck = self.stuck + 1 if self.mood == "run" and abs(x - self.x) < 0.01 else 0
         self.x = x
-        if self.stuck > 20:
+        if self.game.facts()["ended"]:
+            self.plan = []
+        if self.stuck > 25:
             self.mood, self.mood_left, self.stuck = "back", int(self.rng.integers(3, 12)), 0
 
     def _change_mood(self) -> None:
         c, rng = self.config, self.rng
         odds = [1 - c.back - c.rest - c.hop, c.back, c.rest, c.hop]
         self.mood = str(rng.choice(["run", "back", "rest", "hop"], p=odds))
+        if self.mood == "back" and self.x < 4:
+            self.mood = "run"  # there is nothing to the left of a beginning
         self.mood_left = int(rng.integers(15, 60)) if self.mood == "run" else int(rng.integers(4, 22))
         self.stuck = 0
         self.is_careful = rng.random() < c.care
@@ -140,8 +145,3 @@ def player(game: CoinRun, config: RunnersConfig, seed: int) -> tuple[str, Callab
     if np.random.default_rng([seed, 3]).random() < config.wild:
         return "wild", Wild(seed).act
     return "runner", Runner(game, config, seed).act
-
-
-def _jump(way: set[str], hold: int) -> list[Action]:
-    """A jump whose key is held for some steps, up to the landing."""
-    return [Action({*way, "jump"})] * hold + [Action(way)] * (FLIGHT - hold)
