@@ -129,7 +129,7 @@ WISHES: dict[str, tuple[str, ...]] = {
     "attack": ("Mouse left", "Space"),
     "fire": ("Mouse left", "Space"),
     "alt_attack": ("Mouse right", "Q"),
-    "jump": ("Space", "Up", "W"),
+    "jump": ("Space",),
     "use": ("E",),
     "reload": ("R",),
     "run": ("Shift",),
