@@ -35,6 +35,8 @@ DOORS = {
     "vizdoom": "worldmodel/games/",
     "Box2D": "worldmodel/games/",
     "gymnasium": "worldmodel/games/ worldmodel/gym.py",
+    "gym3": "worldmodel/games/",
+    "cffi": "worldmodel/games/",
     "omegaconf": "worldmodel/config.py play.py train/",
     "hydra": "play.py train/",
     "tqdm": "worldmodel/training/ train/",

@@ -1,6 +1,6 @@
 """Ground truth: adapters of real games to Env, deterministic from a seed, and the players that play them.
 
-GameConfig   a game by name (conf/game/*.yaml): one of `doom` and `racer` holds its settings
+GameConfig   a game by name (conf/game/*.yaml): one of `doom`, `racer` and `coinrun` holds its settings
 open_game    its Env
 player       who plays an episode of it
 
@@ -15,11 +15,23 @@ from typing import Any, Protocol
 
 from worldmodel.action import Action
 from worldmodel.env import Env
-from worldmodel.games import drivers, players
+from worldmodel.games import drivers, players, runners
+from worldmodel.games.coinrun import CoinRun, CoinRunConfig
 from worldmodel.games.doom import Doom, DoomConfig
 from worldmodel.games.racer import Racer, RacerConfig
 
-__all__ = ["Doom", "DoomConfig", "Game", "GameConfig", "Racer", "RacerConfig", "open_game", "player"]
+__all__ = [
+    "CoinRun",
+    "CoinRunConfig",
+    "Doom",
+    "DoomConfig",
+    "Game",
+    "GameConfig",
+    "Racer",
+    "RacerConfig",
+    "open_game",
+    "player",
+]
 
 
 class Game(Env, Protocol):
@@ -40,12 +52,13 @@ class GameConfig:
     size_hw: list[int]
     doom: DoomConfig | None = None
     racer: RacerConfig | None = None
+    coinrun: CoinRunConfig | None = None
 
     def __post_init__(self) -> None:
         if len(self.size_hw) != 2 or min(self.size_hw) < 1:
             raise ValueError(f"game {self.name}: size_hw must be two numbers > 0, got {self.size_hw}")
-        if (self.doom is None) == (self.racer is None):
-            raise ValueError(f"game {self.name}: give the settings of one game, `doom` or `racer`")
+        if sum(settings is not None for settings in (self.doom, self.racer, self.coinrun)) != 1:
+            raise ValueError(f"game {self.name}: give the settings of one game, `doom`, `racer` or `coinrun`")
 
 
 def open_game(config: GameConfig, *, watch: bool = False) -> Game:
@@ -56,6 +69,8 @@ def open_game(config: GameConfig, *, watch: bool = False) -> Game:
     size_hw = (config.size_hw[0], config.size_hw[1])
     if config.racer:
         return Racer(config.racer, size_hw)
+    if config.coinrun:
+        return CoinRun(config.coinrun, size_hw)
     assert config.doom, "GameConfig holds one game"
     return Doom(config.doom, size_hw, watch=watch)
 
@@ -67,6 +82,8 @@ def player(game: Game, config: GameConfig, seed: int) -> tuple[str, Callable[[],
     """
     if isinstance(game, Racer) and config.racer:
         return drivers.player(game, config.racer.players, seed)
+    if isinstance(game, CoinRun) and config.coinrun:
+        return runners.player(game, config.coinrun.players, seed)
     assert isinstance(game, Doom), f"{config.name}: nobody here can play a {type(game).__name__}"
     assert config.doom, f"{config.name}: a Doom was opened, the settings are another game's"
     name, who = players.mix(game, config.doom.players, seed)
