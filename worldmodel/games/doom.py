@@ -3,6 +3,7 @@
 DoomConfig   which levels, which size, what a button does
 Doom         the Env; deterministic from (start, seed), which also choose the level
 Pose         where the player stands, for the players that walk it
+fit          a rendered picture -> a frame
 
 Turning is done in exact degrees (TURN_LEFT_RIGHT_DELTA) for keys and mouse alike.
 """
@@ -210,16 +211,18 @@ class Doom:
         self._game.make_action(values, tics)
 
     def _frame(self) -> Frame:
-        image = self._game.get_state().screen_buffer
-        (h, w), (height, width) = self.size_hw, image.shape[:2]
-        scale = width // w
-        if width % w or h * scale > height:
-            raise EnvError(
-                f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`"
-            )
-        top = (height - h * scale) // 2
-        boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
-        return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
+        return fit(self._game.get_state().screen_buffer, self.size_hw)
+
+
+def fit(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
+    """A rendered picture as a frame: its middle rows, each pixel the mean of a square. EnvError if it is too small."""
+    (h, w), (height, width) = size_hw, image.shape[:2]
+    scale = width // w
+    if width % w or h * scale > height:
+        raise EnvError(f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`")
+    top = (height - h * scale) // 2
+    boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
+    return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
 def _vizdoom() -> Any:
