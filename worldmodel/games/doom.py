@@ -23,6 +23,7 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
 from worldmodel.games.doom_map import Plan, write_wad
+from worldmodel.games.doom_rooms import RoomsConfig, rooms
 from worldmodel.games.players import PlayersConfig
 from worldmodel.games.walk import Cell, WalkGrid
 
@@ -42,13 +43,15 @@ FORGET_TICS = 2**30  # an episode ends when its player says so
 @dataclass(kw_only=True)
 class DoomConfig:
     """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
-    plan; render: a ViZDoom resolution whose width is a whole multiple of the frame's (rows that are too many are cut
-    off above and below); turn_degrees: a turn key's turn in one step; mouse_degrees: the mouse's most.
+    plan; rooms: levels made from seeds, played beside those; render: a ViZDoom resolution whose width is a whole
+    multiple of the frame's (rows that are too many are cut off above and below); turn_degrees: a turn key's turn in
+    one step; mouse_degrees: the mouse's most.
     """
 
     iwad: str
     levels: list[str]
     plan: Plan | None
+    rooms: RoomsConfig | None
     render: str
     frame_skip: int
     turn_degrees: float
@@ -57,8 +60,22 @@ class DoomConfig:
     players: PlayersConfig
 
     def __post_init__(self) -> None:
-        if not self.levels or (self.plan and len(self.levels) > 1):
-            raise ValueError(f"doom: name one level or more, and one only for a drawn plan; got {self.levels}")
+        if not self.levels or (self.plan and (len(self.levels) > 1 or self.rooms)):
+            raise ValueError(f"doom: name one level or more, and one only, no rooms, for a plan; got {self.levels}")
+
+    def level(self, seed: int) -> str:
+        """The level of an episode."""
+        if self.rooms and _hash("rooms", seed) % 1000 < 1000 * self.rooms.share:
+            return f"ROOM{_hash('room', seed) % self.rooms.count}"
+        return self.levels[_hash("level", seed) % len(self.levels)]
+
+    def plans(self) -> dict[str, Plan]:
+        """The levels that are not the game's own."""
+        made = {self.levels[0]: self.plan} if self.plan else {}
+        if self.rooms:
+            size = self.rooms.columns, self.rooms.rows
+            made |= {f"ROOM{k}": rooms(self.rooms.first + k, *size) for k in range(self.rooms.count)}
+        return made
 
 
 class Pose(NamedTuple):
@@ -93,9 +110,9 @@ class Doom:
         vzd, config = self._vizdoom, self.config
         game = vzd.DoomGame()
         game.set_doom_game_path(os.path.join(os.path.dirname(vzd.__file__), f"{config.iwad}.wad"))
-        if config.plan:
-            wad = Path(self._scratch.name) / "plan.wad"
-            write_wad(wad, config.plan, config.levels[0])
+        if plans := config.plans():
+            wad = Path(self._scratch.name) / "plans.wad"
+            write_wad(wad, plans)
             game.set_doom_scenario_path(str(wad))
         game.set_doom_map(config.levels[0])
         game.set_doom_config_path(str(Path(self._scratch.name) / "engine.ini"))
@@ -173,7 +190,7 @@ class Doom:
     def _begin(self) -> Frame:
         start, seed = self._start, self._seed
         exits = [self._exits] if self._exits else []
-        self._level = self.config.levels[_hash("level", seed) % len(self.config.levels)]
+        self._level = self.config.level(seed)
         self._game.set_doom_map(self._level)
         self._game.set_seed(_hash("engine", start, seed, *exits))
         self._game.new_episode()
