@@ -17,7 +17,6 @@ as background). The layout of a state is Procgen's Game::serialize and its overr
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
 from worldmodel.games.runners import RunnersConfig
+from worldmodel.games.seeds import draw
 
 BUTTONS = ("left", "right", "jump", "down")  # down lets the alien fall through the crate it stands on
 MODES = {"easy": 0, "hard": 1}
@@ -167,11 +167,11 @@ class CoinRun:
 
     def _enter(self) -> None:
         """Open the nth level of the world and dress it."""
-        self._level = _hash("level", *self._world, self._nth)
+        self._level = draw("level", *self._world, self._nth) % 2**30  # Procgen adds one to it, in 32 bits
         self._game = self._open(self._level)
         self._reward, _, self._is_over = self._game.observe()  # arrays (1,) that every later step writes into
         lands = list(self.config.landscapes.values())
-        self._beginning = _dressed(self._state(self._game), lands[_hash("landscape", self._level) % len(lands)])
+        self._beginning = _dressed(self._state(self._game), lands[draw("landscape", self._level) % len(lands)])
         self._game.call_c_func("set_state", 0, self._beginning, len(self._beginning))
 
     def _frame(self) -> Frame:
@@ -260,8 +260,3 @@ def _procgen(mode: int) -> tuple[Callable[[int], Any], Callable[[Any], bytes]]:
     ffi = FFI()
     buffer = ffi.new("char[]", MAX_STATE)
     return opened, lambda game: bytes(ffi.buffer(buffer, game.call_c_func("get_state", 0, buffer, MAX_STATE)))
-
-
-def _hash(*parts: object) -> int:
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") & 0x3FFFFFFF  # Procgen adds one to it

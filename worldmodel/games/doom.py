@@ -3,13 +3,13 @@
 DoomConfig   which levels, which size, what a button does
 Doom         the Env; deterministic from (start, seed), which also choose the level
 Pose         where the player stands, for the players that walk it
+fit          a rendered picture -> a frame
 
 Turning is done in exact degrees (TURN_LEFT_RIGHT_DELTA) for keys and mouse alike.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections import defaultdict
@@ -22,7 +22,9 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
 from worldmodel.games.doom_map import Plan, write_wad
+from worldmodel.games.doom_rooms import RoomsConfig, rooms
 from worldmodel.games.players import PlayersConfig
+from worldmodel.games.seeds import draw
 from worldmodel.games.walk import Cell, WalkGrid
 
 TICRATE = 35
@@ -41,13 +43,15 @@ FORGET_TICS = 2**30  # an episode ends when its player says so
 @dataclass(kw_only=True)
 class DoomConfig:
     """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
-    plan; render: a ViZDoom resolution whose width is a whole multiple of the frame's (rows that are too many are cut
-    off above and below); turn_degrees: a turn key's turn in one step; mouse_degrees: the mouse's most.
+    plan; rooms: levels made from seeds, played beside those; render: a ViZDoom resolution whose width is a whole
+    multiple of the frame's (rows that are too many are cut off above and below); turn_degrees: a turn key's turn in
+    one step; mouse_degrees: the mouse's most.
     """
 
     iwad: str
     levels: list[str]
     plan: Plan | None
+    rooms: RoomsConfig | None
     render: str
     frame_skip: int
     turn_degrees: float
@@ -56,8 +60,22 @@ class DoomConfig:
     players: PlayersConfig
 
     def __post_init__(self) -> None:
-        if not self.levels or (self.plan and len(self.levels) > 1):
-            raise ValueError(f"doom: name one level or more, and one only for a drawn plan; got {self.levels}")
+        if not self.levels or (self.plan and (len(self.levels) > 1 or self.rooms)):
+            raise ValueError(f"doom: name one level or more, and one only, no rooms, for a plan; got {self.levels}")
+
+    def level(self, seed: int) -> str:
+        """The level of an episode."""
+        if self.rooms and draw("rooms", seed) % 1000 < 1000 * self.rooms.share:
+            return f"ROOM{draw('room', seed) % self.rooms.count}"
+        return self.levels[draw("level", seed) % len(self.levels)]
+
+    def plans(self) -> dict[str, Plan]:
+        """The levels that are not the game's own."""
+        made = {self.levels[0]: self.plan} if self.plan else {}
+        if self.rooms:
+            size = self.rooms.columns, self.rooms.rows
+            made |= {f"ROOM{k}": rooms(self.rooms.first + k, *size) for k in range(self.rooms.count)}
+        return made
 
 
 class Pose(NamedTuple):
@@ -92,9 +110,9 @@ class Doom:
         vzd, config = self._vizdoom, self.config
         game = vzd.DoomGame()
         game.set_doom_game_path(os.path.join(os.path.dirname(vzd.__file__), f"{config.iwad}.wad"))
-        if config.plan:
-            wad = Path(self._scratch.name) / "plan.wad"
-            write_wad(wad, config.plan, config.levels[0])
+        if plans := config.plans():
+            wad = Path(self._scratch.name) / "plans.wad"
+            write_wad(wad, plans)
             game.set_doom_scenario_path(str(wad))
         game.set_doom_map(config.levels[0])
         game.set_doom_config_path(str(Path(self._scratch.name) / "engine.ini"))
@@ -172,14 +190,14 @@ class Doom:
     def _begin(self) -> Frame:
         start, seed = self._start, self._seed
         exits = [self._exits] if self._exits else []
-        self._level = self.config.levels[_hash("level", seed) % len(self.config.levels)]
+        self._level = self.config.level(seed)
         self._game.set_doom_map(self._level)
-        self._game.set_seed(_hash("engine", start, seed, *exits))
+        self._game.set_seed(draw("engine", start, seed, *exits))
         self._game.new_episode()
         if self._level not in self._grids:
             self._grids[self._level] = self._explore(self._game.get_state())
         _, places = self._grids[self._level]
-        rng = np.random.default_rng(_hash("start", start, seed, *exits))
+        rng = np.random.default_rng(draw("start", start, seed, *exits))
         for command in self.config.commands:
             self._game.send_game_command(command)
         self._advance([0.0] * len(ENGINE_BUTTONS), WARM_UP_TICS)
@@ -210,16 +228,18 @@ class Doom:
         self._game.make_action(values, tics)
 
     def _frame(self) -> Frame:
-        image = self._game.get_state().screen_buffer
-        (h, w), (height, width) = self.size_hw, image.shape[:2]
-        scale = width // w
-        if width % w or h * scale > height:
-            raise EnvError(
-                f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`"
-            )
-        top = (height - h * scale) // 2
-        boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
-        return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
+        return fit(self._game.get_state().screen_buffer, self.size_hw)
+
+
+def fit(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
+    """A rendered picture as a frame: its middle rows, each pixel the mean of a square. EnvError if it is too small."""
+    (h, w), (height, width) = size_hw, image.shape[:2]
+    scale = width // w
+    if width % w or h * scale > height:
+        raise EnvError(f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`")
+    top = (height - h * scale) // 2
+    boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
+    return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
 def _vizdoom() -> Any:
@@ -228,11 +248,6 @@ def _vizdoom() -> Any:
     except ImportError as error:
         raise EnvError("the real game needs ViZDoom: pip install -e .[games]") from error
     return vizdoom
-
-
-def _hash(*parts: object) -> int:
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
 
 
 def _walls(state: Any) -> np.ndarray:

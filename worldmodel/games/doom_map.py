@@ -2,9 +2,9 @@
 
 Plan        rows of text; '#' is rock, a lower-case letter an open cell of that zone,
             an upper-case letter a thing standing in a cell of the zone to its west
-Zone        textures, heights and light of a letter
+Zone        textures, heights and light of a letter; one whose ceiling lies on its floor is a door
 Thing       what an upper-case letter stands for, or what is scattered over a zone
-write_wad   plan -> one-level PWAD (ZDoom builds its own nodes)
+write_wad   plans -> PWAD (ZDoom builds its own nodes)
 
 Map units are Doom's: a player is 32 wide and 56 high, steps up 24 at most. +x is east, +y is north.
 """
@@ -18,6 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 
 ROCK = "#"
+OPENS = (
+    "special=12;arg1=16;arg2=150;playeruse=true;playeruseback=true;monsteruse=true;repeatspecial=true;"  # Door_Raise
+)
 EVERYWHERE = "single=true;dm=true;coop=true;" + "".join(f"skill{i}=true;" for i in range(1, 6))
 
 
@@ -31,6 +34,11 @@ class Zone:
     floor_height: int
     ceiling_height: int
     light: int
+
+    @property
+    def is_door(self) -> bool:
+        """Closed until somebody uses it; its wall is what is seen of it."""
+        return self.floor_height == self.ceiling_height
 
 
 @dataclass(kw_only=True)
@@ -85,7 +93,7 @@ def things(plan: Plan) -> list[tuple[float, float, int]]:
     rng = random.Random(plan.seed)
     rows = len(plan.grid)
     placed = []
-    free = []
+    free: list[tuple[int, int]] = []
     for x, y in plan.cells():
         mark = plan.grid[rows - 1 - y][x]
         if mark in plan.things:
@@ -93,10 +101,13 @@ def things(plan: Plan) -> list[tuple[float, float, int]]:
         else:
             free.append((x, y))
     rng.shuffle(free)
+    homes: dict[str | None, list[tuple[int, int]]] = {}
+    for cell in free:
+        homes.setdefault(plan.zone_at(*cell), []).append(cell)
     for thing in plan.things.values():
-        home = [cell for cell in free if plan.zone_at(*cell) == thing.zone][: thing.scatter]
-        placed += [(x, y, thing.type) for x, y in home]
-        free = [cell for cell in free if cell not in home]
+        home = homes.get(thing.zone, [])
+        placed += [(x, y, thing.type) for x, y in home[: thing.scatter]]
+        homes[thing.zone] = home[thing.scatter :]
     return [((x + 0.5) * plan.cell, (y + 0.5) * plan.cell, kind) for x, y, kind in placed]
 
 
@@ -134,16 +145,20 @@ def textmap(plan: Plan) -> str:
                 front = side(here, wall, solid=True)
                 lines.append(f"linedef{{v1={vertex(ax, ay)};v2={vertex(bx, by)};sidefront={front};blocking=true;}}")
             elif there != here and (ax, ay) < (bx, by):
-                front, back = side(here, wall, solid=False), side(there, plan.zones[there].wall, solid=False)
+                doors = [letter for letter in (here, there) if plan.zones[letter].is_door]
+                faces = [plan.zones[doors[0] if doors else letter].wall for letter in (here, there)]
+                front, back = side(here, faces[0], solid=False), side(there, faces[1], solid=False)
                 ends = f"v1={vertex(ax, ay)};v2={vertex(bx, by)};"
-                lines.append(f"linedef{{{ends}sidefront={front};sideback={back};twosided=true;}}")
+                use = f"{OPENS}arg0={letters.index(doors[0]) + 1};" if doors else ""
+                lines.append(f"linedef{{{ends}sidefront={front};sideback={back};twosided=true;{use}}}")
     out = ['namespace="zdoom";']
     out += [f"vertex{{x={x * plan.cell}.0;y={y * plan.cell}.0;}}" for x, y in vertices]
-    for letter in letters:
+    for number, letter in enumerate(letters, 1):
         z = plan.zones[letter]
+        tag = f"id={number};" if z.is_door else ""
         out.append(
             f"sector{{heightfloor={z.floor_height};heightceiling={z.ceiling_height};"
-            f'texturefloor="{z.floor}";textureceiling="{z.ceiling}";lightlevel={z.light};}}'
+            f'texturefloor="{z.floor}";textureceiling="{z.ceiling}";lightlevel={z.light};{tag}}}'
         )
     out += sides + lines
     start = plan.cells()[0]
@@ -152,11 +167,14 @@ def textmap(plan: Plan) -> str:
     return "\n".join(out)
 
 
-def write_wad(path: Path, plan: Plan, name: str = "MAP01") -> None:
-    """Write the plan as the only level of a PWAD."""
-    lumps = [(name, b""), ("TEXTMAP", textmap(plan).encode()), ("ENDMAP", b"")]
-    directory, body = b"", b""
+def write_wad(path: Path, plans: dict[str, Plan]) -> None:
+    """Write levels by their names (at most eight letters) into one PWAD."""
+    lumps = []
+    for name, plan in plans.items():
+        lumps += [(name, b""), ("TEXTMAP", textmap(plan).encode()), ("ENDMAP", b"")]
+    bodies = b"".join(data for _, data in lumps)
+    directory, at = b"", 12
     for lump, data in lumps:
-        directory += struct.pack("<ii8s", 12 + len(body), len(data), lump.encode())
-        body += data
-    path.write_bytes(b"PWAD" + struct.pack("<ii", len(lumps), 12 + len(body)) + body + directory)
+        directory += struct.pack("<ii8s", at, len(data), lump.encode())
+        at += len(data)
+    path.write_bytes(b"PWAD" + struct.pack("<ii", len(lumps), at) + bodies + directory)

@@ -12,7 +12,6 @@ to where the stick points (`steer_to`). The action space of every other game exp
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, EpisodeEnd, Frame
 from worldmodel.games.drivers import DriversConfig
+from worldmodel.games.seeds import draw
 
 BUTTONS = ("gas", "brake", "left", "right")
 TICRATE = 50  # physics steps a second
@@ -98,12 +98,12 @@ class Racer:
         """A track and its colours drawn from seed; the car stands on it where, and headed as, (start, seed) says."""
         game, config = self._game, self.config
         palettes = list(config.palettes.values())
-        colours = palettes[_hash("palette", seed) % len(palettes)]
+        colours = palettes[draw("palette", seed) % len(palettes)]
         game.road_color, game.bg_color, game.grass_color = map(np.array, (colours.road, colours.field, colours.squares))
-        game.reset(seed=_hash("track", seed))
-        way = 1 if _hash("way", start, seed) % 2 else -1  # CarRacing's own tracks turn left on the whole
+        game.reset(seed=draw("track", seed))
+        way = 1 if draw("way", start, seed) % 2 else -1  # CarRacing's own tracks turn left on the whole
         self.track = np.array([tile[2:4] for tile in game.track])[::way]
-        _, heading, x, y = game.track[_hash("place", start, seed) % len(game.track)]
+        _, heading, x, y = game.track[draw("place", start, seed) % len(game.track)]
         game.car.destroy()
         game.car = self._make_car(game.world, heading if way > 0 else heading + np.pi, x, y)
         self._wheel = 0.0
@@ -166,8 +166,3 @@ def _car_racing() -> Any:
             raise EnvError("driving needs gymnasium and Box2D: pip install -e .[games]") from error
         raise
     return racing
-
-
-def _hash(*parts: object) -> int:
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
