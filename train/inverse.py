@@ -130,12 +130,9 @@ def main(raw: DictConfig) -> None:
         return metrics
 
     def measure(step: int) -> None:
-        figures = {
-            "f1_real": told(ema.model, unseen, run.device),
-            "f1_rebuilt": told(ema.model, unseen_rebuilt, run.device),
-        }
-        run.log(step, figures)
-        run.say(f"step {step}: held-out macro F1 {figures['f1_real']:.3f}, reconstructed {figures['f1_rebuilt']:.3f}")
+        f1, f1_rebuilt = (told(ema.model, lessons, run.device) for lessons in (unseen, unseen_rebuilt))
+        run.log(step, {"f1_real": f1, "f1_rebuilt": f1_rebuilt})
+        run.say(f"step {step}: held-out macro F1 {f1:.3f}, reconstructed {f1_rebuilt:.3f}")
         save_inverse(Path(cfg.run.dir) / "inverse.safetensors", ema.model)
 
     train(run, update, Lessons([*real, *rebuilt], cfg.run.seed),
