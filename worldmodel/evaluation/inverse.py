@@ -186,7 +186,7 @@ def f1_counts(probabilities: np.ndarray, truth: np.ndarray, mask: np.ndarray) ->
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Sums of counts (R, L, 3) -> mean F1 (R,) of the labels that occur at all."""
-    hit, false, missed = np.moveaxis(counts, -1, 0)
+    hit, false, missed = np.moveaxis(counts.astype(np.float64), -1, 0)
     occurs = hit + missed > 0
     score = np.divide(2 * hit, 2 * hit + false + missed, out=np.zeros_like(hit), where=occurs)
     return np.divide(score.sum(1), occurs.sum(1), out=np.full(len(score), np.nan), where=occurs.any(1))
