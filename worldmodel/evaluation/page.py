@@ -146,10 +146,10 @@ def _charts(figures: Mapping[str, Any]) -> list[str]:
 
 def _rows(rows: Mapping[str, Any]) -> str:
     horizons = list(rows["student"]["psnr"])
-    head = ["row", *(f"h={h} all / moving" for h in horizons), "sharpness", "motion", "H*"]
+    head = ["row", *(f"h={h} all / moving / still" for h in horizons), "sharpness", "motion", "H*"]
     lines = []
     for name, row in rows.items():
-        cells = [f"{_short(row['psnr'][h])} / {_short(row['psnr_moving'][h])}" for h in horizons]
+        cells = [" / ".join(_short(row[key][h]) for key in ("psnr", "psnr_moving", "psnr_static")) for h in horizons]
         lines.append([name, *cells, _short(row["sharpness"]), _short(row["motion"]), str(row["usable_horizon"])])
     return _table(head, lines)
 
