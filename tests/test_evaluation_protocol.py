@@ -175,7 +175,7 @@ def test_the_protocol_runs_and_its_report_is_complete(measured, reference, tmp_p
     assert figures["branch"]["copy_last"].value == pytest.approx(1 / 3)
     assert figures["speed"]["teacher"]["passes"] == 4
     assert set(figures["splits"]) == {"A", "B", "C/night", "D/spin"}
-    about = {"name": "toy", "absent": MANIFEST.absent}
+    about = {"name": "toy", "absent": MANIFEST.absent, "notes": MANIFEST.notes}
     text = write_report(tmp_path, figures, gates(figures, BOUNDS), about, shown, reference.fps)
     report = json.loads((tmp_path / "report.json").read_text())
     judged = {gate["key"]: gate for gate in report["gates"]}
@@ -191,13 +191,13 @@ def test_the_protocol_runs_and_its_report_is_complete(measured, reference, tmp_p
 
 def test_the_page_needs_nothing_beside_it(measured, reference, tmp_path):
     figures, shown, _ = measured
-    about = {"name": "<toy>", "absent": {"C": "n/a: none"}}
+    about = {"name": "<toy>", "absent": {"C": "n/a: none"}, "notes": {}}
     write_report(tmp_path, figures, gates(figures, BOUNDS), about, shown, reference.fps)
     page = (tmp_path / "report.html").read_text()
     assert "<toy>" not in page
     assert "&lt;toy&gt;" in page
     assert page.count("<svg") >= 6
-    assert page.count("data:image/gif;base64,") >= 5
+    assert page.count("data:image/webp;base64,") >= 5
     assert page.count("http") == page.count("http://www.w3.org/2000/svg")
 
 
@@ -211,7 +211,7 @@ def test_what_was_not_given_is_not_measured_and_never_passed(reference, dreamers
     judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
     missing = ("control", "lag", "survival_60", "survival_300", "not_finite", "memory", "teacher_psnr", "teacher_speed")
     assert all(judged[key].passed is None and judged[key].why for key in missing)
-    about = {"name": "toy", "absent": bare.absent}
+    about = {"name": "toy", "absent": bare.absent, "notes": bare.notes}
     assert "n/a" in write_report(tmp_path, figures, list(judged.values()), about, shown, poor.fps)
 
 

@@ -16,6 +16,7 @@ CONF = Path(__file__).parent.parent / "conf"
 GAMES = sorted(path.stem for path in (CONF / "game").glob("*.yaml"))
 SPACES = {
     "doom": ("forward", "backward", "strafe_left", "strafe_right", "turn_left", "turn_right", "attack", "use"),
+    "coinrun": ("left", "right", "jump", "down"),
     "racer": ("gas", "brake", "left", "right"),
 }
 TIER = partial(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from train.cli import stage
 from train.load import load_tokenizer
+from train.reference import place_in
 from worldmodel.config import plain, typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json
 from worldmodel.evaluation.dreamer import reconstruct_with
@@ -65,11 +66,8 @@ class Config:
 
 def places(episode: Episode) -> np.ndarray:
     """(x, y) noted beside every step, (T, 2); nan where a game notes none."""
-    noted = []
-    for text in (episode.path / "actions.jsonl").read_text().splitlines()[: episode.num_steps]:
-        line = json.loads(text)
-        noted.append((line.get("pose") or line.get("drive") or (np.nan, np.nan))[:2])
-    return np.asarray(noted, np.float32).reshape(-1, 2)
+    lines = (episode.path / "actions.jsonl").read_text().splitlines()[: episode.num_steps]
+    return np.asarray([place_in(json.loads(line)) for line in lines], np.float32)
 
 
 def episodes_of(data: str, split: str, most: int) -> list[Episode]:
@@ -90,13 +88,14 @@ def lesson(cfg: Config, episode: Episode, frames: np.ndarray) -> Lesson:
 
 
 @torch.no_grad()
-def told(inverse: Inverse, lessons: list[Lesson], device: torch.device) -> float:
-    """Macro F1 over all lessons."""
+def told(inverse: Inverse, lessons: list[Lesson], device: torch.device) -> np.ndarray:
+    """F1 of every label and, last, their mean, over all lessons: (L + 1,)."""
     counts = []
     for one in lessons:
         odds = torch.cat([inverse(part.to(device)).sigmoid().cpu() for part in windows(one.grey).split(256)])
         counts.append(f1_counts(odds[None].numpy(), one.truth[None].numpy(), one.mask[None].numpy()))
-    return float(macro_f1(np.concatenate(counts).sum(0, keepdims=True))[0])
+    total = np.concatenate(counts).sum(0)  # (L, 3)
+    return np.concatenate([macro_f1(total[:, None]), macro_f1(total[None])])
 
 
 @stage("inverse")
@@ -131,8 +130,9 @@ def main(raw: DictConfig) -> None:
 
     def measure(step: int) -> None:
         f1, f1_rebuilt = (told(ema.model, lessons, run.device) for lessons in (unseen, unseen_rebuilt))
-        run.log(step, {"f1_real": f1, "f1_rebuilt": f1_rebuilt})
-        run.say(f"step {step}: held-out macro F1 {f1:.3f}, reconstructed {f1_rebuilt:.3f}")
+        run.log(step, {"f1_real": float(f1[-1]), "f1_rebuilt": float(f1_rebuilt[-1])})
+        each = ", ".join(f"{name} {value:.2f}" for name, value in zip(inverse.names, f1, strict=False))
+        run.say(f"step {step}: held-out macro F1 {f1[-1]:.3f} ({each}), reconstructed {f1_rebuilt[-1]:.3f}")
         save_inverse(Path(cfg.run.dir) / "inverse.safetensors", ema.model)
 
     train(run, update, Lessons([*real, *rebuilt], cfg.run.seed),

@@ -25,6 +25,8 @@ from worldmodel.evaluation.manifest import ControlConfig, Manifest, TierConfig, 
 from worldmodel.evaluation.reference import Level, Place, Reference, collect
 from worldmodel.games import Game, GameConfig, open_game, player
 
+PLACES = ("pose", "drive", "place")  # what games call it in their facts
+
 
 @dataclass(kw_only=True)
 class Config:
@@ -44,11 +46,14 @@ def level_settings(game: GameConfig, control: ControlConfig, level: str) -> Game
 
 
 def place(game: Game) -> Place:
-    """(x, y) of what the game notes beside a step; nan where it notes no place."""
-    for value in game.facts().values():
-        if isinstance(value, list | tuple) and len(value) >= 2:
-            return float(value[0]), float(value[1])
-    return float("nan"), float("nan")
+    """(x, y) now, of what the game notes beside a step."""
+    return place_in(game.facts())
+
+
+def place_in(facts: dict[str, Any]) -> Place:
+    """(x, y) of what was noted beside a step; nan where no place was."""
+    x, y, *_ = next((facts[name] for name in PLACES if name in facts), (float("nan"), float("nan")))
+    return float(x), float(y)
 
 
 def manifest_of(game: GameConfig, control: ControlConfig, tier: TierConfig) -> Manifest:

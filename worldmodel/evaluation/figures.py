@@ -18,7 +18,7 @@ import numpy as np
 
 from worldmodel.action import ActionSpace
 from worldmodel.evaluation import inverse as idm
-from worldmodel.evaluation.control import LAGS, horizontal_shift, net_turn, response_lag, turn_hits
+from worldmodel.evaluation.control import LAGS, LEAST_TURN, horizontal_shift, net_turn, response_lag, turn_hits
 from worldmodel.evaluation.drift import relative, survival
 from worldmodel.evaluation.manifest import ControlConfig
 from worldmodel.evaluation.quality import (
@@ -134,7 +134,7 @@ def turn_figures(
     }
     if degrees.shape[1] - 1 > len(LAGS):
         ways = {n: np.stack([np.sign(horizontal_shift(clip)) for clip in rows[n]]) for n in hits}
-        asked = np.sign(degrees * (np.abs(degrees) >= 2))[:, 1:, None]
+        asked = np.sign(degrees * (np.abs(degrees) >= LEAST_TURN))[:, 1:, None]
         figures["lag"] = {name: response_lag(asked, way[..., None]) for name, way in ways.items()}
     return figures
 

@@ -28,7 +28,7 @@ RETRY = 10_000  # seeds between the attempts at an entry whose game ends too ear
 NO_LEVELS = "n/a: no level of this game was left out of training (or every seed draws one: then A is unseen already)"
 NO_VIEW = "n/a: nothing in this game turns a view"
 NOT_PLAYED = "n/a: none are played in this tier"
-NOT_EXCLUDED = "starts that training never uses, drawn like its own: it excluded no region"
+NOT_EXCLUDED = "starts that training never used, drawn as its own were: it excluded no region"
 
 
 @dataclass(kw_only=True)

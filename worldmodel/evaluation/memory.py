@@ -21,15 +21,16 @@ def remembered(
     dreamt, real uint8 (R, 2, H, W, 3): the frames farthest away and on return; near (R, D, H, W, 3): real views a few
     degrees beside the return; rebuilt (R, H, W, 3): the tokenizer's real return. Distances are roots of mean squared
     errors, each to the best of a run's near views: d of the dream, d_ceiling of rebuilt, d_other of the dream to the
-    other runs' (the same levels, other places). A run whose farthest frame is more like the real return than like the
-    real farthest one counts as d_other.
+    other runs' (the same levels, other places). A run that did not look away counts as d_other: its farthest frame lies
+    nearer to the real return than half the real farthest frame does. What it saw there is its own business: no context
+    showed it.
     """
     runs = len(dreamt)
     table = np.stack([[_least(dreamt[i, 1], near[j]) for j in range(runs)] for i in range(runs)])  # (R, R)
     own = np.diag(table)
     other = (table.sum(1) - own) / (runs - 1)
     ceiling = np.asarray([_least(rebuilt[i], near[i]) for i in range(runs)])
-    away = np.asarray([_least(d[0], r[:1]) < _least(d[0], r[1:]) for d, r in zip(dreamt, real, strict=True)])
+    away = np.asarray([2 * _least(d[0], r[1:]) > _least(r[0], r[1:]) for d, r in zip(dreamt, real, strict=True)])
 
     def score(kept: np.ndarray, possible: np.ndarray) -> np.ndarray:
         return np.divide(kept, possible, out=np.full_like(kept, np.nan), where=possible > 0)

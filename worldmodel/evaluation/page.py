@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it: tables, curves as SVG, clips as inline GIFs.
+"""The report as one page that needs nothing beside it: tables, curves as SVG, clips as inline WebP films.
 
 write_page   report.json's data and the rows -> an .html file
 curves       values over frames or seconds, with their intervals -> SVG
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.data.video import save_gif
+from worldmodel.data.video import save_webp
 from worldmodel.evaluation.protocol import Shown
 from worldmodel.evaluation.quality import TRAITS, psnr_curve
 
@@ -45,6 +45,7 @@ def write_page(path: Path, data: Mapping[str, Any], shown: Shown, fps: float) ->
         f"<h1>{html.escape(about['name'])}: dream against reality</h1><p><b>{verdict[data['passed']]}</b></p>",
         _gates(data["gates"]), "<h2>Curves</h2>", *_charts(figures), "<h2>Rows, split A</h2>",
         _rows(figures["quality"]["rows"]), "<h2>Splits</h2>", _splits(figures["splits"], about["absent"]),
+        *(f"<p>{html.escape(split)}: {html.escape(note)}</p>" for split, note in about["notes"].items()),
         "<h2>Clips</h2>", *_clips(shown, fps), "<h2>How</h2>",
         f"<p>{html.escape(about['survival'])}</p><p>Intervals are 95 %, by bootstrap over episodes.</p>",
         _table(["", ""], [[key, str(value)] for key, value in about.items() if isinstance(value, str)]),
@@ -96,10 +97,10 @@ def film(clips: Sequence[np.ndarray], fps: float) -> str:
     space = np.full((*clips[0].shape[:2], GAP, 3), 255, np.uint8)
     joined = np.concatenate([part for clip in clips for part in (clip, space)][:-1], 2)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film.gif"
-        save_gif(path, joined, fps)
+        path = Path(folder) / "film.webp"
+        save_webp(path, joined, fps)
         text = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="" src="data:image/gif;base64,{text}">'
+    return f'<img alt="" src="data:image/webp;base64,{text}">'
 
 
 def chosen(ours: np.ndarray, real: np.ndarray) -> list[int]:

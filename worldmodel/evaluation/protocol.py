@@ -12,7 +12,7 @@ Not here: what is read off the rows (figures.py), gates and pages (gates.py, rep
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,7 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
     """All figures, and what they were read off."""
     home, given = reference.shorts["A"], reference.context
     rows = short_dreams(dreamers, home, given, judges.pool)
-    others = {group: _student_rows(dreamers.student, part, given) for group, part in reference.shorts.items()
-              if group != "A"}  # fmt: skip
+    others = _other_rows(dreamers.student, reference)
     figures: dict[str, Any] = {
         "quality": read_off.quality_figures(rows, home, given),
         "splits": {g: read_off.split_figures(r, reference.shorts[g], given) for g, r in {"A": rows, **others}.items()},
@@ -194,6 +193,18 @@ def _future(part: Shorts, given: int) -> np.ndarray:
 
 def _shown(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return np.stack([decode(dreamer, x0) for x0 in dream(dreamer, context, actions, range(len(context)))])
+
+
+def _other_rows(student: Dreamer, reference: Reference) -> dict[str, Rows]:
+    """The rows of all splits but A, dreamt together: a family alone would be a small batch."""
+    parts = {group: part for group, part in reference.shorts.items() if group != "A"}
+    if not parts:
+        return {}
+    whole = {f.name: np.concatenate([vars(part)[f.name] for part in parts.values()]) for f in fields(Shorts)}
+    rows = _student_rows(student, Shorts(**whole), reference.context)
+    ends = np.cumsum([len(part.frames) for part in parts.values()])[:-1]
+    cut = {name: np.split(row, ends) for name, row in rows.items()}
+    return {group: {name: pieces[i] for name, pieces in cut.items()} for i, group in enumerate(parts)}
 
 
 def _student_rows(student: Dreamer, part: Shorts, given: int) -> Rows:

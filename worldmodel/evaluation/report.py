@@ -31,7 +31,7 @@ SHEET_STRIDE = 3
 def table(figures: dict[str, Any], judged: list[Gate], about: dict[str, Any]) -> str:
     """The report as text, at most 120 columns."""
     parts = [
-        _rows(figures["quality"], about["name"]), _splits(figures["splits"], about["absent"]), _control(figures),
+        _rows(figures["quality"], about["name"]), _splits(figures["splits"], about), _control(figures),
         _long(figures), _speed(figures["speed"]), _gates(judged),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts)
@@ -43,8 +43,8 @@ def write_report(
     """Write report.json, table.txt, report.html, real_vs_dream.png and, with long runs, sixty_seconds.png; gives the
     table.
 
-    report.json holds `about` (who, where, how; name and absent are needed), the gates and all figures; what is not
-    finite becomes null.
+    report.json holds `about` (who, where, how; name, absent and notes are needed), the gates and all figures; what is
+    not finite becomes null.
     """
     gates = [{"name": g.name, **g._asdict(), "passed": g.passed, "is_good": g.is_good} for g in judged]
     about = about | {"survival": DEFINITION}
@@ -97,14 +97,15 @@ def _rows(quality: dict[str, Any], name: str) -> list[str]:
     return [*lines, "", f"a wrong action costs (dB)  {cost}"]
 
 
-def _splits(splits: dict[str, Any], absent: dict[str, str]) -> list[str]:
+def _splits(splits: dict[str, Any], about: dict[str, Any]) -> list[str]:
     lines = [f"{'split':24s}{'n':>5s}{'ceiling':>9s}{'gain h=1':>10s}{'gain h=8':>10s}{'skill 1':>9s}{'skill 8':>9s}"
              f"{'H*':>4s}{'motion':>8s}"]  # fmt: skip
     for group, f in splits.items():
         cells = f"{f['tokenizer'].value:9.2f}{f['gain_moving'][1].value:10.2f}{f['gain_moving'][8].value:10.2f}"
         skills = f"{f['skill'][1].value:9.2f}{f['skill'][8].value:9.2f}"
         lines.append(f"{group:24s}{f['episodes']:5d}{cells}{skills}{f['usable_horizon']:4d}{f['motion'].value:8.2f}")
-    return lines + [f"{split:24s}{reason}" for split, reason in absent.items()]
+    lines += [f"{split:24s}{reason}" for split, reason in about["absent"].items()]
+    return lines + [f"({split}: {note})" for split, note in about["notes"].items()]
 
 
 def _control(figures: dict[str, Any]) -> list[str]:
