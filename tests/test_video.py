@@ -148,7 +148,7 @@ def test_a_webp_holds_all_frames(tmp_path):
     import imageio.v3 as iio
 
     save_webp(tmp_path / "a.webp", list(smooth(7)), fps=20)
-    assert iio.imread(tmp_path / "a.webp", index=None, mode="RGB").shape == (7, H, W, 3)
+    assert len(list(iio.imiter(tmp_path / "a.webp", plugin="pillow"))) == 7
 
 
 def test_a_contact_sheet_shows_each_frame_in_reading_order():

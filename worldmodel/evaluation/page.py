@@ -37,8 +37,8 @@ svg{margin:0 1em 1em 0}img{image-rendering:pixelated;display:block;margin:.3em 0
 Point = tuple[float, Mapping[str, float | None]]  # x; an Estimate as JSON has it
 
 
-def write_page(path: Path, data: Mapping[str, Any], shown: Shown, fps: float) -> None:
-    """Write the page. data: what report.json holds."""
+def write_page(path: Path, data: Mapping[str, Any], shown: Shown, fps: float, text: str) -> None:
+    """Write the page. data: what report.json holds; text: the table, whose control and memory stand nowhere else."""
     about, figures = data["about"], data["figures"]
     verdict = {True: "all gates passed", False: "not all gates passed", None: "no gate failed, not all measured"}
     parts = [
@@ -46,7 +46,7 @@ def write_page(path: Path, data: Mapping[str, Any], shown: Shown, fps: float) ->
         _gates(data["gates"]), "<h2>Curves</h2>", *_charts(figures), "<h2>Rows, split A</h2>",
         _rows(figures["quality"]["rows"]), "<h2>Splits</h2>", _splits(figures["splits"], about["absent"]),
         *(f"<p>{html.escape(split)}: {html.escape(note)}</p>" for split, note in about["notes"].items()),
-        "<h2>Clips</h2>", *_clips(shown, fps), "<h2>How</h2>",
+        f"<h2>All of it as text</h2><pre>{html.escape(text)}</pre>", "<h2>Clips</h2>", *_clips(shown, fps), "<h2>How</h2>",
         f"<p>{html.escape(about['survival'])}</p><p>Intervals are 95 %, by bootstrap over episodes.</p>",
         _table(["", ""], [[key, str(value)] for key, value in about.items() if isinstance(value, str)]),
     ]  # fmt: skip

@@ -57,7 +57,7 @@ def write_report(
     real_vs_dream(folder / "real_vs_dream.png", shown.rows["student"], shown.rows["real"])
     if shown.long:
         sixty_seconds(folder / "sixty_seconds.png", shown.long)
-    write_page(folder / "report.html", data, shown, fps)
+    write_page(folder / "report.html", data, shown, fps, text)
     return text
 
 
@@ -121,7 +121,7 @@ def _control(figures: dict[str, Any]) -> list[str]:
     lag = (control or {}).get("lag") or (turn or {}).get("lag")
     if lag:
         source = "inverse model" if (control or {}).get("lag") else "turns"
-        lines.append(f"lag ({source})".ljust(18) + "  ".join(f"{name} {e.value:.0f}" for name, e in lag.items()))
+        lines.append(f"lag ({source})".ljust(20) + "  ".join(f"{name} {e.value:.0f}" for name, e in lag.items()))
     if control:
         near = {k: v for k, v in figures["distribution"].items() if isinstance(v, Estimate)}
         lines.append("kernel distance   " + _shares(near))
