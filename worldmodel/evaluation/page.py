@@ -46,7 +46,8 @@ def write_page(path: Path, data: Mapping[str, Any], shown: Shown, fps: float, te
         _gates(data["gates"]), "<h2>Curves</h2>", *_charts(figures), "<h2>Rows, split A</h2>",
         _rows(figures["quality"]["rows"]), "<h2>Splits</h2>", _splits(figures["splits"], about["absent"]),
         *(f"<p>{html.escape(split)}: {html.escape(note)}</p>" for split, note in about["notes"].items()),
-        f"<h2>All of it as text</h2><pre>{html.escape(text)}</pre>", "<h2>Clips</h2>", *_clips(shown, fps), "<h2>How</h2>",
+        f"<h2>All of it as text</h2><pre>{html.escape(text)}</pre>", "<h2>Clips</h2>", *_clips(shown, fps),
+        "<h2>How</h2>",
         f"<p>{html.escape(about['survival'])}</p><p>Intervals are 95 %, by bootstrap over episodes.</p>",
         _table(["", ""], [[key, str(value)] for key, value in about.items() if isinstance(value, str)]),
     ]  # fmt: skip
