@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
 from worldmodel.evaluation.manifest import FIRST_SEED, KIND, Beat, ControlConfig, TierConfig, build, look, script_of
+from worldmodel.games import GameConfig
 
 CONF = Path(__file__).parent.parent / "conf"
 GAMES = sorted(path.stem for path in (CONF / "game").glob("*.yaml"))
@@ -86,6 +87,29 @@ def test_every_game_has_scripts_of_its_own_buttons():
     control, _ = settings("racer")
     with pytest.raises(ValueError, match="brake"):
         control.check(ActionSpace(("gas", "left", "right")))
+
+
+def test_an_unseen_level_changes_only_what_it_names(monkeypatch):
+    monkeypatch.syspath_prepend(str(CONF.parent))
+    from train.reference import level_settings
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        game = typed(GameConfig, compose("reference", ["game=doom"]).game)
+    control, _ = settings("doom")
+    assert level_settings(game, control, "") is game
+    other = level_settings(game, control, "MAP07")
+    assert other.doom.levels == ["MAP07"]
+    assert replace(other, doom=replace(other.doom, levels=game.doom.levels)) == game
+    assert not set(control.unseen) & set(game.doom.levels)
+
+
+def test_a_place_is_what_a_game_calls_its_place(monkeypatch):
+    monkeypatch.syspath_prepend(str(CONF.parent))
+    from train.reference import place_in
+
+    assert place_in({"level": 3, "pose": [1.5, -2, 90]}) == (1.5, -2)
+    assert place_in({"place": [4, 5]}) == (4, 5)
+    assert place_in({"level": [1, 2]}) != place_in({})  # nan: it tells no place
 
 
 def test_turns_of_scripts_are_those_of_the_game():
