@@ -2,40 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from films import blurred, noisy, panning
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.evaluation.control import branch_hits, horizontal_shift, net_turn, turn_hits
-from worldmodel.evaluation.drift import Relative, relative, survived
+from worldmodel.evaluation.drift import Relative, relative, survival, survived
+from worldmodel.evaluation.manifest import Turning
 from worldmodel.evaluation.quality import moving, psnr_curve, traits
 from worldmodel.evaluation.statistics import median_ratio, ratio_of_sums, share
 
 SPACE = ActionSpace(("forward", "turn_left", "turn_right"), (20.0, 0.0))
 SHARP, BRIGHT, MOTION = range(3)
-
-
-def texture(seed: int, width: int = 400) -> np.ndarray:
-    """Smooth noise, uint8 (40, width, 3)."""
-    noise = torch.rand(1, 3, 10, width // 4, generator=torch.Generator().manual_seed(seed))
-    return (F.interpolate(noise, (40, width), mode="bilinear")[0].permute(1, 2, 0) * 255).byte().numpy()
-
-
-def panning(shifts: list[int], seed: int = 0) -> np.ndarray:
-    """A view 64 wide that moves right over a texture by these pixels a step, (T + 1, 40, 64, 3)."""
-    places = 150 + np.concatenate([[0], np.cumsum(shifts)])
-    return np.stack([texture(seed)[:, x : x + 64] for x in places])
-
-
-def blurred(clip: np.ndarray, size: int) -> np.ndarray:
-    pixels = torch.from_numpy(clip).permute(0, 3, 1, 2).float()
-    wide = F.pad(pixels, (size // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(wide, size, 1).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def noisy(clip: np.ndarray, deviation: float) -> np.ndarray:
-    noise = np.random.default_rng(0).normal(0, deviation, clip.shape)
-    return np.clip(clip + noise, 0, 255).round().astype(np.uint8)
 
 
 SHIFTS = [3, -4, 7, -2, 5, 5, -9, -6, 2, 8, -3]
@@ -124,7 +101,8 @@ def test_turn_agreement_survives_mild_blur_and_noise():
 def test_net_turn_adds_keys_and_mouse_within_the_range():
     actions = [Action(), Action({"turn_right"}), Action({"turn_left"}, (8, 0)), Action({"turn_right"}, (18, 0))]
     vectors = np.stack([SPACE.to_vector(action) for action in actions])
-    np.testing.assert_allclose(net_turn(vectors, SPACE, 5.0), [0, 5, 3, 20], atol=1e-5)
+    turning = Turning(left="turn_left", right="turn_right", key_degrees=5.0, is_view=True, look_degrees=15.0)
+    np.testing.assert_allclose(net_turn(vectors, SPACE, turning), [0, 5, 3, 20], atol=1e-5)
 
 
 def branches(seed: int) -> np.ndarray:
@@ -175,6 +153,16 @@ def test_a_collapse_of_one_segment_kills_a_run_that_recovers():
     ours = long_traits()
     ours[2, 40:80, MOTION] *= 0.3
     assert survived(relative(ours, long_traits(), fps=10)).tolist() == [True, True, False]
+
+
+def test_survival_is_told_of_runs_that_are_long_enough_and_only_up_to_its_time():
+    short, long = long_traits(2, 20), long_traits(3, 30)
+    long[0, 220:, SHARP] = 0
+    real = long_traits().reshape(-1, 3)
+    assert survival([short, long], real, 10, 20).value == 1
+    assert survival([short, long], real, 10, 20).samples == 5
+    assert survival([short, long], real, 10, 30).value == pytest.approx(2 / 3)
+    assert survival([short, long], real, 10, 40) is None
 
 
 def test_limits_of_survival_belong_to_it():

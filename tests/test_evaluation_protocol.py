@@ -1,64 +1,42 @@
 """The whole protocol on a toy game and a tiny network: collected, dreamt, judged, written."""
 
 import json
+from dataclasses import replace
 from functools import partial
-from itertools import count
 
 import numpy as np
 import pytest
 import torch
+from panorama import CONTROL, SPACE, TIER, Panorama, level, players
 
-from worldmodel.action import Action, ActionSpace
 from worldmodel.diffusion.rollout import consistency, euler
-from worldmodel.env import EnvError
+from worldmodel.env import EnvError, EpisodeEnd
 from worldmodel.evaluation.dreamer import Dreamer, dream
-from worldmodel.evaluation.protocol import Dreamers, measure
-from worldmodel.evaluation.reference import Reference, ReferenceConfig, Script, collect, fingerprint
-from worldmodel.evaluation.report import Gate, write_report
+from worldmodel.evaluation.figures import Judges, inverse_figures, quality_figures, turn_figures
+from worldmodel.evaluation.gates import NAMES, Bounds, Gate, gates, verdict
+from worldmodel.evaluation.inverse import Inverse, InverseConfig, label_names
+from worldmodel.evaluation.manifest import KIND, RETRY, build
+from worldmodel.evaluation.protocol import Dreamers, measure, passes
+from worldmodel.evaluation.reference import Reference, collect
+from worldmodel.evaluation.report import write_report
 from worldmodel.evaluation.statistics import Estimate
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.model.masks import Sight
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
 
-SPACE = ActionSpace(("forward", "turn_left", "turn_right"), (20.0, 0.0))
-SCRIPTS = [Script(buttons=["forward"], turn=0.0), Script(buttons=[], turn=8.0), Script(buttons=[], turn=-8.0)]
-CONFIG = partial(
-    ReferenceConfig, seed=2_000_000, warm_up=2, context=3, episodes=5, horizon=9, branches=2, branch_steps=4,
-    scripts=SCRIPTS, long_runs=2, long_seconds=6.0,
-)  # fmt: skip
+MANIFEST = build({"toy": 1}, CONTROL, TIER())
+BOUNDS = {key: Bounds(least=0.5, most=None, good=0.9) for key in NAMES} | {
+    "lag": Bounds(least=None, most=1, good=0), "context_seconds": Bounds(least=None, most=None, good=None),
+}  # fmt: skip
 
 
-class Panorama:
-    """A toy Env: a view over noise that turns and flickers by seed; forward darkens it."""
-
-    actions, fps, size_hw = SPACE, 5.0, (16, 24)
-
-    def reset(self, *, start=0, seed=0):
-        self.rng = np.random.default_rng(seed)
-        self.wall = self.rng.integers(60, 256, (16, 400, 3)).astype(np.uint8)
-        self.x, self.dark = 200, 0
-        return self.frame()
-
-    def step(self, action):
-        self.x += round(action.mouse[0] / 4)
-        self.dark = min(self.dark + 2 * ("forward" in action.buttons), 50)
-        return self.frame()
-
-    def frame(self):
-        return self.wall[:, np.arange(self.x, self.x + 24) % 400] - np.uint8(self.dark)
-
-    def close(self):
-        pass
-
-
-def players(seed):
-    steps = count()
-    return lambda: Action({"forward"} if next(steps) % 7 == 0 else (), (float(np.sin(next(steps) + seed)) * 19, 0.0))
+def played(manifest=MANIFEST, open_level=level):
+    return collect(manifest, open_level, CONTROL.branch, lambda text: None)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return collect(Panorama(), players, CONFIG(), lambda text: None)
+    return played()
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +56,42 @@ def dreamers():
     )
 
 
+@pytest.fixture(scope="module")
+def judges(reference):
+    config = InverseConfig(size_hw=[16, 16], widths=[4, 5, 6, 7], features=9)
+    inverse = Inverse(config, label_names(CONTROL)).eval().requires_grad_(False)
+    pool = reference.shorts["B"].frames.reshape(-1, 16, 24, 3)
+    return Judges(control=CONTROL, space=SPACE, inverse=inverse, least_f1=0.0, pool=pool, diverse=[2, 3, 4])
+
+
+@pytest.fixture(scope="module")
+def measured(reference, dreamers, judges):
+    """Figures, what they were read off, and the passes that were told on the way."""
+    done = []
+    dreamers.tell(done.append)
+    figures, shown = measure(dreamers, reference, judges)
+    dreamers.tell(lambda passed: None)
+    return figures, shown, sum(done)
+
+
 def test_reference_has_the_shapes_it_says(reference):
-    assert reference.frames.shape == (5, 12, 16, 24, 3)
-    assert reference.actions.shape == (5, 12, 5 - 1)
-    assert reference.real.shape == (5, 9, 16, 24, 3)
-    assert reference.branch_frames.shape == (2, 3, 4, 16, 24, 3)
-    assert reference.branch_actions.shape == (2, 3, 7, 4)
-    assert reference.long_actions.shape == (2, 33, 4)
-    assert reference.long_traits.shape == (2, 30, 3)
-    assert reference.long_frames.shape == (2, 3, 16, 24, 3)
+    home, look = reference.shorts["A"], reference.looks[90]
+    assert home.frames.shape == (5, 12, 16, 24, 3)
+    assert home.actions.shape == (5, 12, 5 - 1)
+    assert home.places.shape == (5, 12, 2)
+    assert set(reference.shorts) == {"A", "B", "C/night", "D/spin"}
+    assert reference.branches.frames.shape == (2, 3, 4, 16, 24, 3)
+    assert reference.branches.actions.shape == (2, 3, 7, 4)
+    assert reference.longs[11].actions.shape == (2, 58, 4)
+    assert reference.longs[6].traits.shape == (2, 30, 3)
+    assert reference.longs[6].frames.shape == (2, 3, 16, 24, 3)
+    assert (look.context.shape[1], look.frames.shape[1], look.actions.shape[1]) == (3, 12, 15)
+    assert look.near.shape == (2, 5, 16, 24, 3)
 
 
 def test_actions_led_to_the_frames_beside_them(reference):
-    env = Panorama()
-    for k, (frames, actions) in enumerate(zip(reference.frames, reference.actions, strict=True)):
+    env, part = Panorama(), reference.shorts["A"]
+    for k, (frames, actions) in enumerate(zip(part.frames, part.actions, strict=True)):
         env.reset(seed=2_000_000 + k)
         act = players(2_000_000 + k)
         env.step(act())
@@ -101,10 +101,27 @@ def test_actions_led_to_the_frames_beside_them(reference):
             np.testing.assert_array_equal(env.step(action), frame)
 
 
+def test_scripts_take_over_after_the_context_and_a_look_comes_home(reference):
+    spin = reference.shorts["D/spin"].actions
+    np.testing.assert_allclose(spin[:, 3:, 3], 12 / 20)
+    look = reference.looks[90]
+    np.testing.assert_array_equal(look.frames[:, -1], look.context[:, -1])
+    np.testing.assert_array_equal(look.near[:, 2], look.frames[:, -1])
+    assert (look.frames[:, 5] != look.context[:, -1]).mean() > 0.9
+
+
+def test_traits_of_a_long_run_do_not_depend_on_the_chunks_they_are_measured_in(reference, monkeypatch):
+    monkeypatch.setattr("worldmodel.evaluation.reference.CHUNK", 7)
+    np.testing.assert_allclose(played().longs[11].traits, reference.longs[11].traits, rtol=1e-5)
+
+
 def test_collecting_twice_gives_the_same_digest_and_the_file_keeps_it(reference, tmp_path):
-    assert collect(Panorama(), players, CONFIG(), lambda text: None).digest() == reference.digest()
+    assert played().digest() == reference.digest()
     reference.save(tmp_path / "kept" / "reference.npz")
-    assert Reference.load(tmp_path / "kept" / "reference.npz").digest() == reference.digest()
+    kept = Reference.load(tmp_path / "kept" / "reference.npz")
+    assert kept.digest() == reference.digest()
+    assert (set(kept.shorts), set(kept.longs), kept.fps) == (set(reference.shorts), {6, 11}, 5)
+    np.testing.assert_array_equal(kept.shorts["D/spin"].frames, reference.shorts["D/spin"].frames)
 
 
 def test_a_game_that_does_not_replay_is_refused():
@@ -118,66 +135,126 @@ def test_a_game_that_does_not_replay_is_refused():
             return self.frame()
 
     with pytest.raises(EnvError, match="deterministic"):
-        collect(Moody(), players, CONFIG(), lambda text: None)
+        played(open_level=lambda name: level(name, Moody()))
 
 
-def test_settings_name_the_reference_and_training_seeds_are_refused():
-    assert fingerprint({"a": 1}, CONFIG()) == fingerprint({"a": 1}, CONFIG())
-    others = [fingerprint({"a": 2}, CONFIG()), fingerprint({"a": 1}, CONFIG(horizon=10))]
-    assert fingerprint({"a": 1}, CONFIG()) not in others
-    with pytest.raises(ValueError, match="training"):
-        CONFIG(seed=1_999_999)
+def test_an_episode_that_ends_too_early_is_played_with_another_seed():
+    class Short(Panorama):
+        def reset(self, *, start=0, seed=0):
+            self.is_doomed = seed == 2_000_000 + KIND
+            return super().reset(start=start, seed=seed)
+
+        def step(self, action):
+            if self.is_doomed:
+                raise EpisodeEnd("over")
+            return super().step(action)
+
+    env = Panorama()
+    env.reset(seed=2_000_000 + KIND + RETRY)
+    frames = played(open_level=lambda name: level(name, Short())).branches.context
+    assert (frames[0, 0] == env.step(players(2_000_000 + KIND + RETRY)())).mean() < 1  # two steps further
+    assert frames.shape[0] == 2
 
 
 def test_a_dream_does_not_depend_on_its_batch(reference, dreamers):
-    context, actions = reference.frames[:, :3], reference.actions
+    context, actions = reference.shorts["A"].frames[:, :3], reference.shorts["A"].actions
     together = dream(dreamers.student, context, actions, range(5))
     alone = dream(dreamers.student, context[4:], actions[4:], [4])
     assert together.shape == (5, 9, 5, 2, 3)
     torch.testing.assert_close(alone[0], together[4], rtol=1e-4, atol=1e-4)
 
 
-def test_the_protocol_runs_and_its_report_is_complete(reference, dreamers, tmp_path):
-    figures, rows, long = measure(dreamers, reference, SPACE, 5.0)
-    assert set(rows) == set(figures["quality"]["rows"]) | {"real"}
+def test_the_passes_that_are_told_are_those_that_were_foreseen(measured, reference, dreamers, judges):
+    assert measured[2] == passes(dreamers, reference, judges)
+
+
+def test_the_protocol_runs_and_its_report_is_complete(measured, reference, tmp_path):
+    figures, shown, _ = measured
+    assert set(shown.rows) == set(figures["quality"]["rows"]) | {"real"}
     assert figures["quality"]["rows"]["other_episode"]["motion"].value == pytest.approx(1)
     assert figures["branch"]["copy_last"].value == pytest.approx(1 / 3)
-    assert figures["long"]["survival_real"].value == 1
     assert figures["speed"]["teacher"]["passes"] == 4
-    text = write_report(tmp_path, figures, {"name": "toy"}, rows, long)
+    assert set(figures["splits"]) == {"A", "B", "C/night", "D/spin"}
+    about = {"name": "toy", "absent": MANIFEST.absent, "notes": MANIFEST.notes}
+    text = write_report(tmp_path, figures, gates(figures, BOUNDS), about, shown, reference.fps)
     report = json.loads((tmp_path / "report.json").read_text())
-    gates = {gate["name"]: gate for gate in report["gates"]}
-    assert len(gates) == 11
-    assert gates["PSNR gain over copy-last, moving, h = 16 (dB)"]["passed"] is None  # nine frames were dreamt
-    assert all(name in text for name in gates)
+    judged = {gate["key"]: gate for gate in report["gates"]}
+    assert judged.keys() == NAMES.keys()
+    assert judged["survival_60"]["passed"] is None  # eleven seconds were dreamt
+    assert judged["context_seconds"]["passed"] is None
+    assert all(gate["name"] in text for gate in report["gates"])
     assert report["about"]["survival"].startswith("A run survives if")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "report.json", "table.txt", "real_vs_dream.png", "sixty_seconds.png",
+        "report.json", "report.html", "table.txt", "real_vs_dream.png", "sixty_seconds.png",
     }  # fmt: skip
 
 
-def test_the_protocol_runs_without_a_teacher(reference, dreamers, tmp_path):
+def test_the_page_needs_nothing_beside_it(measured, reference, tmp_path):
+    figures, shown, _ = measured
+    about = {"name": "<toy>", "absent": {"C": "n/a: none"}, "notes": {}}
+    write_report(tmp_path, figures, gates(figures, BOUNDS), about, shown, reference.fps)
+    page = (tmp_path / "report.html").read_text()
+    assert "<toy>" not in page
+    assert "&lt;toy&gt;" in page
+    assert page.count("<svg") >= 6
+    assert page.count("data:image/webp;base64,") >= 5
+    assert page.count("http") == page.count("http://www.w3.org/2000/svg")
+
+
+def test_what_was_not_given_is_not_measured_and_never_passed(reference, dreamers, judges, tmp_path):
     alone = Dreamers(student=dreamers.student, one_step=dreamers.one_step, teacher=None)
-    figures, rows, long = measure(alone, reference, SPACE, 5.0)
-    assert "teacher" not in rows
-    write_report(tmp_path, figures, {"name": "toy"}, rows, long)
+    control = replace(CONTROL, turning=None)
+    bare = build({}, control, TIER(long={}))
+    poor = collect(bare, level, CONTROL.branch, lambda text: None)
+    figures, shown = measure(alone, poor, replace(judges, inverse=None, control=control))
+    assert ("teacher" in shown.rows, figures["turn"], figures["memory"]) == (False, None, {})
+    judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
+    missing = ("control", "lag", "survival_60", "survival_300", "not_finite", "memory", "teacher_psnr", "teacher_speed")
+    assert all(judged[key].passed is None and judged[key].why for key in missing)
+    about = {"name": "toy", "absent": bare.absent, "notes": bare.notes}
+    assert "n/a" in write_report(tmp_path, figures, list(judged.values()), about, shown, poor.fps)
 
 
-def test_reality_as_a_dream_passes_quality_and_control(reference, dreamers):
-    from worldmodel.evaluation.protocol import quality_figures, turn_figures
+def test_a_judge_that_reads_reality_badly_judges_nobody(measured, reference, judges):
+    parts = {"A": (measured[1].rows, reference.shorts["A"])}
+    figures = measured[0] | inverse_figures(parts, 3, replace(judges, least_f1=1.1))
+    assert "fidelity" not in figures["control"]
+    judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
+    assert judged["control"].passed is judged["teacher_control"].passed is None
+    assert "F1" in judged["control"].why
 
-    rows = dict.fromkeys(("real", "tokenizer", "student", "teacher"), reference.real)
-    rows["student_shuffled"] = np.roll(reference.real, 1, axis=0)
-    rows["copy_last"] = np.repeat(reference.frames[:, 2:3], 9, 1)
-    figures = quality_figures(rows, reference)
+
+def test_reality_as_a_dream_passes_quality_and_control(reference):
+    home = reference.shorts["A"]
+    rows = dict.fromkeys(("real", "tokenizer", "student", "teacher"), home.frames[:, 3:])
+    rows["student_shuffled"] = np.roll(rows["real"], 1, axis=0)
+    rows["copy_last"] = np.repeat(home.frames[:, 2:3], 9, 1)
+    figures = quality_figures(rows, home, 3)
     assert figures["gain_moving"][1].low > 3
     assert figures["wrong_action_cost"][1].low > 1
     assert figures["to_teacher"]["psnr"][1].value == 0
-    assert turn_figures(rows, reference, SPACE, 5.0)["ratio"].value == 1
+    assert figures["rows"]["student"]["usable_horizon"] == 9
+    assert turn_figures(rows, home, 3, SPACE, CONTROL)["ratio"].value == 1
 
 
-def test_gates_pass_on_their_bound_unless_strict():
-    on_it = Estimate(0.0, 0.0, 0.0, 3)
-    assert Gate("a", on_it, 0.0).passed is True
-    assert Gate("a", on_it, 0.0, True).passed is False
-    assert Gate("a", None, 0.0).passed is None
+def gate(value, least, most, good=None):
+    return Gate("branch", value and Estimate(value, value, value, 3), least, most, good, "why")
+
+
+def test_gates_pass_on_their_bounds():
+    assert [gate(v, 0.5, 1.5).passed for v in (0.4, 0.5, 1.5, 1.6)] == [False, True, True, False]
+    assert gate(None, 0.5, None).passed is gate(float("nan"), 0.5, None).passed is gate(1.0, None, None).passed is None
+    assert [gate(v, 0.5, None, 0.9).is_good for v in (0.4, 0.6, 0.9)] == [False, False, True]
+    assert [gate(v, None, 2, 1).is_good for v in (0.5, 1, 2, 3)] == [True, True, False, False]
+
+
+def test_a_verdict_is_open_while_something_asked_was_not_measured():
+    good, bad, open_, unasked = gate(1.0, 0.5, None), gate(0.1, 0.5, None), gate(None, 0.5, None), gate(1.0, None, None)
+    assert verdict([good, unasked]) is True
+    assert verdict([good, open_]) is None
+    assert verdict([good, open_, bad]) is False
+
+
+def test_a_gate_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="beauty"):
+        gates({}, {"beauty": BOUNDS["branch"]})

@@ -1,5 +1,6 @@
 """The whole road at toy size, each stage by its own command: the real game in, dreamed frames out."""
 
+import json
 import subprocess
 import sys
 
@@ -47,20 +48,56 @@ def road(folder):
     }  # fmt: skip
     text = ",".join(f"{stage}:[{','.join(map(repr, lines))}]" for stage, lines in overrides.items())
     shares = "{bidirectional: 0.1, tokenizer: 0.2, teacher: 0.4, consistency: 0.2, dmd: 0.1}"
-    command = ["-m", "train.world", "model=debug", "budget=60", f"shares={shares}", f"overrides={{{text}}}"]
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, timeout=280)
+    command = ["train.world", "model=debug", "budget=60", f"shares={shares}", f"overrides={{{text}}}"]
+    return run(*command)
 
 
-def test_from_the_game_to_dreamed_frames(tmp_path):
-    done = road(tmp_path)
+def run(module, *arguments):
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("road")
+    return folder, road(folder)
+
+
+def test_from_the_game_to_dreamed_frames(walked):
+    folder, done = walked
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     for stage in ("tokenizer", "bidirectional", "teacher", "consistency", "dmd"):
         assert f"[{stage}] finished" in done.stderr
-    world = worldmodel.load(tmp_path / "toy")
+    world = worldmodel.load(folder / "toy")
     assert (world.size_hw, len(world.starts), world.actions.size) == ((96, 128), 2, 9)
     engine = worldmodel.Engine(world, device="cpu", seed=3)
     frames = [engine.reset(start=1)] + [engine.step(Action({"forward"}, (5.0, 0.0))) for _ in range(8)]
     assert all(f.shape == (96, 128, 3) and f.dtype == np.uint8 and f.std() > 1 for f in frames)
-    again = road(tmp_path)  # finished stages answer at once
+    again = road(folder)  # finished stages answer at once
     assert again.returncode == 0
     assert again.stderr.count("already finished") == 5
+
+
+TINY = [
+    "tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2", "tier.looks=0",
+    "tier.long={60: 0, 300: 0}", "tier.diverse=[2,2,2]",
+]  # fmt: skip
+
+
+def test_from_a_world_to_its_report(walked):
+    """The small tier at toy size, by its own commands, the judge of control included."""
+    folder, _ = walked
+    judge = [f"data={folder}/data", f"tokenizer={folder}/toy", f"run.dir={folder}/runs/inverse", *SHORT]
+    told = run("train.inverse", *judge, "loop.steps=2", "loop.batch=4")
+    assert told.returncode == 0, told.stderr[-4000:]
+    given = [
+        f"world={folder}/toy",
+        f"inverse={folder}/runs/inverse/inverse.safetensors",
+        f"teacher={folder}/runs/teacher",
+    ]
+    done = run("train.evaluate", *given, f"data={folder}/data", f"out={folder}/out", "teacher_steps=2", *TINY)
+    assert done.returncode == 0, done.stderr[-4000:]
+    report = json.loads((folder / "out/toy/report.json").read_text())
+    assert (report["schema"], report["passed"]) == (2, False)
+    assert report["about"]["manifest"] == json.loads((folder / "out/toy/manifest.json").read_text())["sha256"]
+    assert report["about"]["absent"].keys() == {"C", "D", "E", "F"}

@@ -16,6 +16,7 @@ from worldmodel.data.video import (
     read_video,
     save_gif,
     save_image,
+    save_webp,
     video_shape,
 )
 
@@ -141,6 +142,13 @@ def test_a_gif_holds_all_frames_at_their_pace(tmp_path):
     save_gif(tmp_path / "a.gif", list(smooth(7)), fps=20)
     assert iio.imread(tmp_path / "a.gif").shape == (7, H, W, 3)
     assert iio.immeta(tmp_path / "a.gif")["duration"] == 50
+
+
+def test_a_webp_holds_all_frames(tmp_path):
+    import imageio.v3 as iio
+
+    save_webp(tmp_path / "a.webp", list(smooth(7)), fps=20)
+    assert len(list(iio.imiter(tmp_path / "a.webp", plugin="pillow"))) == 7
 
 
 def test_a_contact_sheet_shows_each_frame_in_reading_order():

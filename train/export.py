@@ -104,10 +104,14 @@ def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
         lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
         lines += ["| figure | value | wanted | |", "|---|---|---|---|"]
         for gate in gates:
-            verdict = {True: "reached", False: "missed", None: "not measured"}[gate["passed"]]
+            verdict = {True: "reached", False: "missed", None: "n/a"}[gate["passed"]]
+            least, most = gate["least"], gate["most"]
+            if least is None and most is None:
+                continue
+            wanted = f">= {least:g}" if most is None else f"<= {most:g}" if least is None else f"{least:g} .. {most:g}"
             figure = (gate["figure"] or {}).get("value")
             value = "" if figure is None else f"{figure:.2f}"
-            lines.append(f"| {gate['name']} | {value} | >= {gate['least']} | {verdict} |")
+            lines.append(f"| {gate['name']} | {value} | {wanted} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 

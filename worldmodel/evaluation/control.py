@@ -2,8 +2,10 @@
 
 net_turn, horizontal_shift, turn_hits   turning: the picture must move against the turn
 branch_hits                             counterfactuals: every dreamt branch must look like its own real one
+response_lag                            how many frames late the answer to an action comes
 
 No label is learnt: the same plain estimators see real and dreamt frames, and what they miss on real ones is reported.
+What is learnt stands in inverse.py.
 """
 
 from __future__ import annotations
@@ -14,19 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from worldmodel.action import ActionSpace
+from worldmodel.evaluation.manifest import Turning
+from worldmodel.evaluation.statistics import Estimate, resampled
 
 REACH = 24  # pixels; a turn of 20 degrees moves the middle of a picture 128 wide and 90 degrees across by 23
 BANDS = 3  # rows of the luminance profile; 1 to 24, whole and half pictures were tried on real frames: .955 is best
 LEAST_TURN = 2.0  # degrees a step; less is lost among the pixels
+LAGS = range(-2, 7)  # frames by which an answer may come late; an honest one does not come early
 
 
-def net_turn(actions: np.ndarray, space: ActionSpace, turn_degrees: float) -> np.ndarray:
+def net_turn(actions: np.ndarray, space: ActionSpace, turning: Turning) -> np.ndarray:
     """Degrees of turn (+ right) that action vectors (..., A) ask for: mouse and turn keys, within the mouse's range."""
     names = space.buttons
     keys = np.zeros(actions.shape[:-1])
-    for name, way in (("turn_right", 1.0), ("turn_left", -1.0)):
+    for name, way in ((turning.right, 1.0), (turning.left, -1.0)):
         if name in names:
-            keys = keys + way * turn_degrees * (actions[..., names.index(name)] > 0.5)
+            keys = keys + way * turning.key_degrees * (actions[..., names.index(name)] > 0.5)
     if not space.mouse[0]:
         return keys
     return np.clip(keys + actions[..., len(names)] * space.mouse[0], -space.mouse[0], space.mouse[0])
@@ -77,3 +82,24 @@ def branch_hits(dreamt: np.ndarray, real: np.ndarray) -> np.ndarray:
         distance = np.square(a[:, None] - b[None]).mean(-1)  # (K dreamt, K real)
         hits.append((np.diag(distance) <= distance.min(1)).mean())
     return np.asarray(hits)
+
+
+def response_lag(asked: np.ndarray, answered: np.ndarray) -> Estimate:
+    """Frames between a change of what is asked and the change it makes: the lag in LAGS with the highest correlation.
+
+    asked, answered (E, T, L), both of frame t: 0 means that the very frame an action leads to answers it. Changes are
+    products of differences of both in time, summed over labels, frames and episodes; nan where nothing is asked or
+    nothing answers.
+    """
+    wanted, given = np.diff(asked.astype(np.float64), axis=1), np.diff(answered.astype(np.float64), axis=1)
+    length = wanted.shape[1] - max(LAGS) + min(LAGS)
+    if length < 1:
+        raise ValueError(f"response_lag: clips of {asked.shape[1]} frames are too short for lags of {max(LAGS)}")
+    first = -min(LAGS)
+    own = wanted[:, first : first + length]
+    table = np.stack([(own * given[:, first + lag : first + lag + length]).sum((1, 2)) for lag in LAGS], 1)  # (E, lags)
+
+    def best(sums: np.ndarray) -> np.ndarray:
+        return np.where(sums.max(1) > 1e-9, np.asarray(LAGS, float)[sums.argmax(1)], np.nan)
+
+    return resampled(best, table)

@@ -86,5 +86,11 @@ def decode(dreamer: Dreamer, latents: Tensor) -> np.ndarray:
 
 def reconstruct(dreamer: Dreamer, frames: np.ndarray) -> np.ndarray:
     """decode(encode(frames)) of uint8 (T, H, W, 3)."""
+    return reconstruct_with(dreamer.tokenizer, frames)
+
+
+def reconstruct_with(tokenizer: Tokenizer, frames: np.ndarray) -> np.ndarray:
+    """The same, for a tokenizer without a dreamer."""
+    place = tokenizer.mean.device
     parts = torch.from_numpy(frames).split(DECODE)
-    return decode(dreamer, torch.cat([dreamer.tokenizer.encode(part.to(dreamer.device)).cpu() for part in parts]))
+    return torch.cat([tokenizer.decode(tokenizer.encode(part.to(place))).cpu() for part in parts]).numpy()

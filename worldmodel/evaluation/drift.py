@@ -1,15 +1,19 @@
-"""Does a long dream stay a world? Sixty seconds of mixed input, judged by what needs no partner frame.
+"""Does a long dream stay a world? Minutes of mixed input, judged by what needs no partner frame.
 
 DEFINITION   in words, for the report
 relative     traits of long runs beside reality: segments of 4 s and the last 20 s
 survived     which runs stay within the limits
+survival     the share that does so up to a time
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from worldmodel.evaluation.statistics import Estimate, share
 
 SEGMENT_SECONDS = 4.0
 END_SECONDS = 20.0
@@ -19,7 +23,8 @@ DEFINITION = (
     "A run survives if its sharpness, brightness and motion (grey levels: mean |horizontal difference|, mean, mean "
     f"|frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean of the real runs "
     f"under the same actions (all runs, all frames), lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
-    f"averaged over any segment of {SEGMENT_SECONDS:g} s, lies outside [1/{SEGMENT_FACTOR}, {SEGMENT_FACTOR}]."
+    f"averaged over any segment of {SEGMENT_SECONDS:g} s, lies outside [1/{SEGMENT_FACTOR}, {SEGMENT_FACTOR}]. "
+    "Survival at a time is that of all runs at least as long, cut there."
 )
 
 
@@ -31,11 +36,11 @@ class Relative(NamedTuple):
 
 
 def relative(traits: np.ndarray, real: np.ndarray, fps: float) -> Relative:
-    """Traits (R, L, 3) divided by the mean over all runs and frames of `real` (R, L, 3).
+    """Traits (R, L, 3) divided by the mean over all runs and frames of `real` (..., 3).
 
     segments: means over whole segments of 4 s (one segment, if the runs are shorter); end: over the last 20 s.
     """
-    scaled = traits.astype(np.float64) / real.astype(np.float64).mean((0, 1))
+    scaled = traits.astype(np.float64) / real.astype(np.float64).reshape(-1, real.shape[-1]).mean(0)
     runs, length, kinds = scaled.shape
     step = min(round(SEGMENT_SECONDS * fps), length)
     whole = length // step
@@ -47,6 +52,13 @@ def survived(ratios: Relative) -> np.ndarray:
     """bool (R,): DEFINITION. A trait that is not finite does not survive."""
     end, segments = _within(ratios.end, END_FACTOR), _within(ratios.segments, SEGMENT_FACTOR)
     return np.logical_and(end.all(1), segments.all((1, 2)))
+
+
+def survival(runs: Sequence[np.ndarray], real: np.ndarray, fps: float, seconds: float) -> Estimate | None:
+    """Share of the runs of at least `seconds` that survive up to then; runs: traits (R, L, 3) by length. None: none."""
+    length = round(seconds * fps)
+    alive = [survived(relative(traits[:, :length], real, fps)) for traits in runs if traits.shape[1] >= length]
+    return share(np.concatenate(alive)) if alive else None
 
 
 def _within(ratio: np.ndarray, factor: float) -> np.ndarray:

@@ -1,36 +1,33 @@
-"""The protocol: which rows are compared, which figures are read off them. Every figure is an Estimate.
+"""The protocol: who is judged, which rows are compared, and in which order. Every figure is an Estimate.
 
-Dreamers         the student, its one-step self, its teacher
-measure          everything, in order; passes: how much that is
-short_dreams     the rows: what each of them shows after the context, frame by frame
-quality_figures  curves, sharpness and motion of every row, paired gains
-turn_figures     turn agreement of real, reconstructed and dreamt frames
-branch_figures   five-way identification
-long_figures     sixty seconds
-speed_figures    milliseconds
+Dreamers       the student, its one-step self, its teacher
+measure        everything, in order; passes: how much that is
+short_dreams   the rows
+long_dreams    minutes
+looked         looks away and back
+
+Not here: what is read off the rows (figures.py), gates and pages (gates.py, report.py, page.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from worldmodel.action import ActionSpace
-from worldmodel.evaluation.control import branch_hits, net_turn, turn_hits
+from worldmodel.evaluation import figures as read_off
+from worldmodel.evaluation.control import branch_hits
 from worldmodel.evaluation.dreamer import Dreamer, decode, dream, reconstruct
-from worldmodel.evaluation.drift import relative, survived
+from worldmodel.evaluation.figures import Judges, Rows
 from worldmodel.evaluation.latency import side_by_side
-from worldmodel.evaluation.quality import HORIZONS, TRAITS, moving, psnr_curve, traits
-from worldmodel.evaluation.reference import SHEET_SECONDS, Reference
-from worldmodel.evaluation.statistics import Estimate, median_ratio, ratio_of_sums, share
+from worldmodel.evaluation.memory import remembered
+from worldmodel.evaluation.quality import diversity, nearest, traits
+from worldmodel.evaluation.reference import NEAR_DEGREES, SHEET_SECONDS, Looks, Reference, Shorts
+from worldmodel.evaluation.statistics import ratio_of_sums
 
-EDGE = 8  # frames that count as early, and as late
 TIMED_FRAMES = 40
-
-Rows = dict[str, np.ndarray]  # name -> uint8 (E, T, H, W, 3)
 
 
 @dataclass(kw_only=True)
@@ -43,183 +40,179 @@ class Dreamers:
 
     def tell(self, tick: Callable[[int], object]) -> None:
         """Have tick told of every pass of a network."""
-        for dreamer in (self.student, self.one_step, self.teacher):
-            if dreamer:
-                dreamer.tick = tick
+        for dreamer in self.named().values():
+            dreamer.tick = tick
+
+    def named(self) -> dict[str, Dreamer]:
+        """All that there are, by the names of their rows."""
+        both = {"student": self.student, "student_1_step": self.one_step}
+        return both | ({"teacher": self.teacher} if self.teacher else {})
 
 
-def measure(
-    dreamers: Dreamers, reference: Reference, space: ActionSpace, turn_degrees: float
-) -> tuple[dict[str, Any], Rows, list[np.ndarray]]:
-    """All figures, the rows they were read off, and the frames of one long run; turn_degrees: a turn key's step."""
-    rows = short_dreams(dreamers, reference)
+@dataclass(kw_only=True)
+class Shown:
+    """What a page shows: rows of split A; frames of one long run, first half real; rows of looks by degrees."""
+
+    rows: Rows
+    long: list[np.ndarray]
+    looks: dict[int, Rows]
+
+
+def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[dict[str, Any], Shown]:
+    """All figures, and what they were read off."""
+    home, given = reference.shorts["A"], reference.context
+    rows = short_dreams(dreamers, home, given, judges.pool)
+    others = _other_rows(dreamers.student, reference)
     figures: dict[str, Any] = {
-        "quality": quality_figures(rows, reference),
-        "turn": turn_figures(rows, reference, space, turn_degrees),
+        "quality": read_off.quality_figures(rows, home, given),
+        "splits": {g: read_off.split_figures(r, reference.shorts[g], given) for g, r in {"A": rows, **others}.items()},
+        "turn": read_off.turn_figures(rows, home, given, judges.space, judges.control),
         "branch": branch_figures(dreamers, reference),
-        "speed": speed_figures(dreamers, reference),
+        "diversity": diversity_figures(dreamers, home, given, judges.diverse),
+        "speed": speed_figures(dreamers, home, given),
     }
-    figures["long"], frames = long_figures(dreamers.student, reference)
-    return figures, rows, frames
+    if judges.inverse:
+        every = {"A": (rows, home)} | {g: (r, reference.shorts[g]) for g, r in others.items() if g.startswith("D/")}
+        figures |= read_off.inverse_figures(every, given, judges)
+    figures["memory"], looks = {}, {}
+    for angle, part in reference.looks.items():
+        figures["memory"][angle], looks[angle] = looked(dreamers.student, part)
+    window = dreamers.student.model.config.sight.window
+    figures["context"] = {"frames": window, "seconds": window / reference.fps}
+    long: list[np.ndarray] = []
+    if reference.longs:
+        figures["long"], long = long_dreams(dreamers.student, reference)
+    return figures, Shown(rows=rows, long=long, looks=looks)
 
 
-def passes(dreamers: Dreamers, reference: Reference) -> int:
+def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
     """Passes of a network, clip by clip, that measure takes; what is told one by one."""
-    student, one = len(dreamers.student.sigmas), len(dreamers.one_step.sigmas)
-    teacher = len(dreamers.teacher.sigmas) if dreamers.teacher else 0
-    short = int(np.prod(reference.real.shape[:2])) * (2 * student + one + teacher)
-    branch = int(np.prod(reference.branch_frames.shape[:3])) * (student + one + teacher)
-    return short + branch + int(np.prod(reference.long_traits.shape[:2])) * student
+    per = {name: len(dreamer.sigmas) for name, dreamer in dreamers.named().items()}
+    short = {
+        group: int(np.prod(_future(part, reference.context).shape[:2])) for group, part in reference.shorts.items()
+    }
+    branch = int(np.prod(reference.branches.frames.shape[:3]))
+    long = sum(int(np.prod(part.traits.shape[:2])) for part in reference.longs.values())
+    looks = sum(int(np.prod(part.frames.shape[:2])) for part in reference.looks.values())
+    episodes, seeds, steps = judges.diverse
+    diverse = min(episodes, len(reference.shorts["A"].frames)) * seeds * steps
+    everybody = (short["A"] + branch) * sum(per.values()) + diverse * (per["student"] + per.get("teacher", 0))
+    return everybody + (sum(short.values()) + long + looks) * per["student"]  # of A: the shuffled row
 
 
-def short_dreams(dreamers: Dreamers, reference: Reference) -> Rows:
+def short_dreams(dreamers: Dreamers, part: Shorts, given: int, pool: np.ndarray) -> Rows:
     """Every row of the report. All dreams of an episode start from the same noise; `real` is the first row.
 
     student_shuffled dreams under the next episode's actions; copy_last shows the last context frame for ever;
-    other_episode shows the real frames of the next episode.
+    other_episode shows the real frames of the next episode; nearest_training, for each real frame, the one of `pool`
+    that is most like it: a memory that knows the answer and can only recite.
     """
-    given, real = reference.context, reference.real
-    context, actions = reference.frames[:, :given], reference.actions
+    actions, real = part.actions, _future(part, given)
     shuffled = np.concatenate([actions[:, :given], np.roll(actions[:, given:], 1, axis=0)], 1)
-
-    def shown(dreamer: Dreamer, acted: np.ndarray) -> np.ndarray:
-        return np.stack([decode(dreamer, x0) for x0 in dream(dreamer, context, acted, range(len(context)))])
-
-    rows = {
-        "real": real,
-        "tokenizer": np.stack([reconstruct(dreamers.student, clip) for clip in real]),
-        "student": shown(dreamers.student, actions),
-        "student_1_step": shown(dreamers.one_step, actions),
-        "student_shuffled": shown(dreamers.student, shuffled),
-        "copy_last": np.repeat(context[:, -1:], real.shape[1], 1),
-        "other_episode": np.roll(real, 1, axis=0),
-    }
-    return rows | ({"teacher": shown(dreamers.teacher, actions)} if dreamers.teacher else {})
-
-
-def quality_figures(rows: Rows, reference: Reference) -> dict[str, Any]:
-    """rows: name -> psnr and psnr_moving by horizon, sharpness early and late and motion over the real ones'.
-    gain_moving: student over copy_last; wrong_action_cost: student over student_shuffled (all frames);
-    to_teacher: psnr difference, sharpness and motion ratio of the student.
-    """
-    real = reference.real
-    mask = moving(reference.frames[:, reference.context - 1], real)
-    horizons = [h for h in HORIZONS if h <= real.shape[1]]
-    curves = {name: psnr_curve(row, real) for name, row in rows.items() if name != "real"}
-    looks = {name: np.stack([traits(clip) for clip in row]) for name, row in rows.items()}  # (E, T, 3)
-
-    def mean(values: np.ndarray, h: int) -> Estimate:
-        return ratio_of_sums(values[:, h - 1])
-
-    def mean_moving(values: np.ndarray, h: int) -> Estimate:
-        return ratio_of_sums((values * mask)[:, h - 1], mask[:, h - 1])
-
-    def ratio(ours: str, theirs: str, kind: str, frames: slice) -> Estimate:
-        sums = [looks[name][:, frames, TRAITS.index(kind)].sum(1) for name in (ours, theirs)]
-        return ratio_of_sums(*sums)
-
-    figures: dict[str, Any] = {"rows": {}}
-    for name, curve in curves.items():
-        figures["rows"][name] = {
-            "psnr": {h: mean(curve, h) for h in horizons},
-            "psnr_moving": {h: mean_moving(curve, h) for h in horizons},
-            "sharpness_early": ratio(name, "real", "sharpness", slice(EDGE)),
-            "sharpness_late": ratio(name, "real", "sharpness", slice(-EDGE, None)),
-            "motion": ratio(name, "real", "motion", slice(1, None)),
-        }
-    gain, cost = curves["student"] - curves["copy_last"], curves["student"] - curves["student_shuffled"]
-    figures["gain_moving"] = {h: mean_moving(gain, h) for h in horizons}
-    figures["wrong_action_cost"] = {h: mean(cost, h) for h in horizons}
-    if "teacher" in rows:
-        figures["to_teacher"] = {
-            "psnr": {h: mean(curves["student"] - curves["teacher"], h) for h in horizons},
-            "sharpness": ratio("student", "teacher", "sharpness", slice(None)),
-            "motion": ratio("student", "teacher", "motion", slice(1, None)),
-        }
-    return figures
-
-
-def turn_figures(rows: Rows, reference: Reference, space: ActionSpace, turn_degrees: float) -> dict[str, Any]:
-    """agreement by row: the share of turning steps that move the picture the right way; ratio: student over real."""
-    degrees = net_turn(reference.actions[:, reference.context :], space, turn_degrees)
-    names = ("real", "tokenizer", "student", "student_1_step", "student_shuffled", "teacher")
-    hits = {name: turn_hits(rows[name], degrees) for name in names if name in rows}
-    real, steps = hits["real"]
-    return {
-        "agreement": {name: ratio_of_sums(right, steps) for name, (right, steps) in hits.items()},
-        "ratio": ratio_of_sums(hits["student"][0], real),
-        "steps": int(steps.sum()),
-    }
+    rows = _student_rows(dreamers.student, part, given)
+    for name, dreamer in dreamers.named().items():
+        if name != "student":
+            rows[name] = _shown(dreamer, part.frames[:, :given], actions)
+    rows["student_shuffled"] = _shown(dreamers.student, part.frames[:, :given], shuffled)
+    return rows | {"other_episode": np.roll(real, 1, axis=0), "nearest_training": nearest(real, pool)}
 
 
 def branch_figures(dreamers: Dreamers, reference: Reference) -> dict[str, Any]:
     """Share of branches identified, by row; the last frame of each branch decides. A context is one sample."""
-    real = reference.branch_frames[:, :, -1]  # (B, K, H, W, 3)
+    part = reference.branches
+    real = part.frames[:, :, -1]  # (B, K, H, W, 3)
     contexts, scripts = real.shape[:2]
-    context = np.repeat(reference.branch_context, scripts, 0)  # (B K, C, H, W, 3)
-    actions = reference.branch_actions.reshape(-1, *reference.branch_actions.shape[2:])
+    context = np.repeat(part.context, scripts, 0)  # (B K, C, H, W, 3)
+    actions = part.actions.reshape(-1, *part.actions.shape[2:])
     seeds = np.repeat(np.arange(contexts), scripts).tolist()  # one noise a context: only the actions differ
-
-    def score(last: np.ndarray) -> Estimate:
-        return ratio_of_sums(branch_hits(last.reshape(real.shape), real))
-
-    def shown(dreamer: Dreamer) -> np.ndarray:
-        return decode(dreamer, dream(dreamer, context, actions, seeds)[:, -1])
-
-    figures = {
-        "tokenizer": score(reconstruct(dreamers.student, real.reshape(-1, *real.shape[2:]))),
-        "student": score(shown(dreamers.student)),
-        "student_1_step": score(shown(dreamers.one_step)),
-        "copy_last": score(context[:, -1]),
+    lasts = {"tokenizer": reconstruct(dreamers.student, real.reshape(-1, *real.shape[2:])), "copy_last": context[:, -1]}
+    for name, dreamer in dreamers.named().items():
+        lasts[name] = decode(dreamer, dream(dreamer, context, actions, seeds)[:, -1])
+    return {name: ratio_of_sums(branch_hits(last.reshape(real.shape), real)) for name, last in lasts.items()} | {
+        "chance": 1 / scripts
     }
-    return figures | ({"teacher": score(shown(dreamers.teacher))} if dreamers.teacher else {})
 
 
-def long_figures(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Survival (drift.DEFINITION), traits relative to reality, and for the contact sheet the real and dreamt frames
-    (two lists in one, every 2 s) of the run whose late sharpness is the median of all.
+def diversity_figures(dreamers: Dreamers, part: Shorts, given: int, diverse: list[int]) -> dict[str, Any]:
+    """How far dreams of other noise lie apart after some steps, grey levels; ratio: student over teacher."""
+    episodes, seeds, steps = min(diverse[0], len(part.frames)), diverse[1], diverse[2]
+    context = np.repeat(part.frames[:episodes, :given], seeds, 0)
+    actions = np.repeat(part.actions[:episodes, : given + steps], seeds, 0)
+    spread = {}
+    for name, dreamer in dreamers.named().items():
+        if name != "student_1_step":
+            last = decode(dreamer, dream(dreamer, context, actions, range(len(context)))[:, -1])
+            spread[name] = diversity(last.reshape(episodes, seeds, *last.shape[1:]))
+    figures = {name: ratio_of_sums(values) for name, values in spread.items()}
+    return figures | ({"ratio": ratio_of_sums(spread["student"], spread["teacher"])} if dreamers.teacher else {})
+
+
+def looked(dreamer: Dreamer, part: Looks) -> tuple[dict[str, Any], Rows]:
+    """Memory of one angle (memory.remembered), after how many frames, and the rows real and student."""
+    shown = _shown(dreamer, part.context, part.actions)
+    steps, home = part.frames.shape[1], NEAR_DEGREES.index(0.0)
+    picks = [(steps - 1) // 2, steps - 1]
+    rebuilt = reconstruct(dreamer, part.near[:, home])
+    memory, away = remembered(shown[:, picks], part.frames[:, picks], part.near, rebuilt)
+    return {"memory": memory, "away": away, "frames": steps}, {"real": part.frames, "student": shown}
+
+
+def long_dreams(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Figures of all long runs (figures.long_figures), and for the contact sheet the real and dreamt frames (two lists
+    in one, every 2 s) of the shortest kind's run whose late sharpness is the median.
     """
-    fps, given = float(reference.fps), reference.context
-    real = relative(reference.long_traits, reference.long_traits, fps)
-    latents = dream(dreamer, reference.long_context, reference.long_actions, range(len(reference.long_actions)))
-    looks, kept = [], []
-    for last, x0 in zip(reference.long_context[:, given - 1], latents, strict=True):
-        clip = decode(dreamer, x0)
-        looks.append(traits(np.concatenate([last[None], clip]))[1:])
-        kept.append(clip[:: round(SHEET_SECONDS * fps)])
-    ours = relative(np.stack(looks), reference.long_traits, fps)
-    alive = survived(ours)
-    median = int(np.argsort(ours.end[:, 0])[len(alive) // 2])
-    figures = {
-        "survival": share(alive),
-        "survival_real": share(survived(real)),
-        "end": {name: ratio_of_sums(ours.end[:, i]) for i, name in enumerate(TRAITS)},
-        "segments": {name: ours.segments[..., i].mean(0).tolist() for i, name in enumerate(TRAITS)},
-        "segment_extremes": {
-            name: [float(ours.segments[..., i].min()), float(ours.segments[..., i].max())]
-            for i, name in enumerate(TRAITS)
-        },
-        "not_finite_frames": int((~latents.isfinite().all((2, 3, 4))).sum()),
-        "runs": {"survived": alive.tolist(), "end": ours.end.tolist(), "sheet": median},
-    }
-    return figures, [*reference.long_frames[median], *kept[median]]
+    looks, kept, broken = {}, {}, 0
+    for seconds, part in reference.longs.items():
+        measured, sheets = [], []
+        for k, context in enumerate(part.context):  # one at a time in memory, as many as the dreamer takes in the dream
+            if k % dreamer.batch == 0:
+                own = slice(k, k + dreamer.batch)
+                seeds = range(k, len(part.context))[: dreamer.batch]
+                latents = dream(dreamer, part.context[own], part.actions[own], seeds)
+                broken += int((~latents.isfinite().all((2, 3, 4))).sum())
+            clip = decode(dreamer, latents[k % dreamer.batch])
+            measured.append(traits(np.concatenate([context[-1:], clip]))[1:])
+            sheets.append(clip[:: round(SHEET_SECONDS * reference.fps)].copy())
+        looks[seconds], kept[seconds] = np.stack(measured), sheets
+    figures = read_off.long_figures(looks, {s: part.traits for s, part in reference.longs.items()}, reference.fps)
+    figures["not_finite_frames"] = broken
+    shortest, median = min(looks), figures["sheet"]
+    return figures, [*reference.longs[shortest].frames[median], *kept[shortest][median]]
 
 
-def speed_figures(dreamers: Dreamers, reference: Reference) -> dict[str, Any]:
+def speed_figures(dreamers: Dreamers, part: Shorts, given: int) -> dict[str, Any]:
     """Milliseconds a frame of each dreamer, batch 1; with a teacher, how many times faster the student is."""
-    named = {"student": dreamers.student, "student_1_step": dreamers.one_step}
-    named |= {"teacher": dreamers.teacher} if dreamers.teacher else {}
-    context, actions = reference.frames[:1, : reference.context], reference.actions[:1]
-    taken = side_by_side(list(named.values()), context, actions, TIMED_FRAMES)  # (D, F, 2)
-    figures: dict[str, Any] = {}
-    for dreamer, (name, (network, decoder)) in zip(named.values(), zip(named, taken.swapaxes(1, 2)), strict=True):
-        figures[name] = {
-            "frame_ms": float(np.median(network + decoder)),
-            "network_ms": float(np.median(network)),
-            "decoder_ms": float(np.median(decoder)),
-            "passes": len(dreamer.sigmas),
-        }
-    if dreamers.teacher:
-        figures["ratio"] = median_ratio(taken[-1].sum(-1), taken[0].sum(-1))
-        figures["network_ratio"] = median_ratio(taken[-1, :, 0], taken[0, :, 0])
-    return figures
+    named = dreamers.named()
+    taken = side_by_side(list(named.values()), part.frames[:1, :given], part.actions[:1], TIMED_FRAMES)  # (D, F, 2)
+    return read_off.speed_figures(taken, {name: len(dreamer.sigmas) for name, dreamer in named.items()})
+
+
+def _future(part: Shorts, given: int) -> np.ndarray:
+    return part.frames[:, given:]
+
+
+def _shown(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    return np.stack([decode(dreamer, x0) for x0 in dream(dreamer, context, actions, range(len(context)))])
+
+
+def _other_rows(student: Dreamer, reference: Reference) -> dict[str, Rows]:
+    """The rows of all splits but A, dreamt together: a family alone would be a small batch."""
+    parts = {group: part for group, part in reference.shorts.items() if group != "A"}
+    if not parts:
+        return {}
+    whole = {f.name: np.concatenate([vars(part)[f.name] for part in parts.values()]) for f in fields(Shorts)}
+    rows = _student_rows(student, Shorts(**whole), reference.context)
+    ends = np.cumsum([len(part.frames) for part in parts.values()])[:-1]
+    cut = {name: np.split(row, ends) for name, row in rows.items()}
+    return {group: {name: pieces[i] for name, pieces in cut.items()} for i, group in enumerate(parts)}
+
+
+def _student_rows(student: Dreamer, part: Shorts, given: int) -> Rows:
+    """The rows that every split has."""
+    real, context = _future(part, given), part.frames[:, :given]
+    return {
+        "real": real,
+        "tokenizer": np.stack([reconstruct(student, clip) for clip in real]),
+        "student": _shown(student, context, part.actions),
+        "copy_last": np.repeat(context[:, -1:], real.shape[1], 1),
+    }

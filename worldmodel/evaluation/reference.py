@@ -1,11 +1,11 @@
-"""What the dream is compared with: frames of the real game under known actions, from seeds no training ever sees.
+"""What the dream is compared with: frames of the real game under the actions of the manifest.
 
-ReferenceConfig   how much of it: episodes, branches, long runs
-Reference         the arrays; saved and loaded as one npz
-collect           play the real game and keep what the metrics need
-fingerprint       the name of a reference: equal settings, equal name
+Level       a running game, who plays it, and where the player is
+Shorts      episodes to be dreamt frame by frame; Branches, Longs, Looks: likewise
+Reference   all of them; saved and loaded as one npz
+collect     play a manifest
 
-An Env and a player come in from outside: which game it is, the scripts know.
+The games come in from outside: which game it is, the scripts know.
 Everywhere actions[i] led to frame i, so the first frame of a context has an action too.
 """
 
@@ -14,179 +14,265 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from worldmodel.action import Action
-from worldmodel.env import Env, EnvError, Frame
+from worldmodel.env import Env, EnvError, EpisodeEnd, Frame
+from worldmodel.evaluation.manifest import RETRY, Beat, Entry, Manifest, Script, script_of
 from worldmodel.evaluation.quality import traits
 
-FORMAT = 1  # of the file; raise it when `collect` means something else
-FIRST_SEED = 2_000_000  # collect.yaml plays below it, held-out episodes included
-KIND = 100_000  # seeds between episodes, branches and long runs
 SHEET_SECONDS = 2.0  # between the frames kept of a long run
+CHUNK = 64  # frames of a long run whose traits are measured at once
+ATTEMPTS = 9
+NEAR_DEGREES = (-5.0, -2.5, 0.0, 2.5, 5.0)  # turns after a return: a dream may come back a little beside
 
 Act = Callable[[], Action]
-Players = Callable[[int], Act]  # seed -> what decides in the episode that was just reset
+Place = tuple[float, float]
 
 
-@dataclass(kw_only=True)
-class Script:
-    """An action that is held during a branch: buttons, and degrees of mouse turn a step (+ right)."""
-
-    buttons: list[str]
-    turn: float
-
-
-@dataclass(kw_only=True)
-class ReferenceConfig:
-    """episodes of warm_up + context + horizon frames; branches: contexts from which every script is played for
-    branch_steps; long_runs of long_seconds. warm_up: steps played before the first frame that counts.
+class Level(NamedTuple):
+    """env; players: seed -> what decides in the episode that was just reset; place: (x, y) of the player now, or nan
+    where the game does not tell.
     """
 
-    seed: int
-    warm_up: int
-    context: int
-    episodes: int
-    horizon: int
-    branches: int
-    branch_steps: int
-    scripts: list[Script]
-    long_runs: int
-    long_seconds: float
+    env: Env
+    players: Callable[[int], Act]
+    place: Callable[[], Place]
 
-    def __post_init__(self) -> None:
-        if self.seed < FIRST_SEED:
-            raise ValueError(f"seed: evaluation starts at {FIRST_SEED}, got {self.seed}: training may have seen it")
-        if min(self.episodes, self.branches, self.long_runs) < 2 or min(self.context, self.warm_up) < 1:
-            raise ValueError("episodes, branches and long_runs must be >= 2, context and warm_up >= 1")
-        if self.horizon < 8 or max(self.episodes, self.branches, self.long_runs) > KIND:
-            raise ValueError(f"horizon must be >= 8 frames, got {self.horizon}; at most {KIND} episodes of a kind")
+
+@dataclass(kw_only=True)
+class Shorts:
+    """Episodes of A to D. frames uint8 (E, C + T, H, W, 3); actions (E, C + T, A); places (E, C + T, 2) after each."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(kw_only=True)
+class Branches:
+    """context (B, C, H, W, 3); actions (B, K, C + S, A): the context's, then the script's; frames (B, K, S, ...)."""
+
+    context: np.ndarray
+    actions: np.ndarray
+    frames: np.ndarray
+
+
+@dataclass(kw_only=True)
+class Longs:
+    """Runs of one length: context (R, C, H, W, 3), actions (R, C + L, A), traits (R, L, 3) of every real frame
+    (quality.traits), frames (R, n, H, W, 3) every SHEET_SECONDS.
+    """
+
+    context: np.ndarray
+    actions: np.ndarray
+    traits: np.ndarray
+    frames: np.ndarray
+
+
+@dataclass(kw_only=True)
+class Looks:
+    """Looking away by one angle and back, after a context of standing still: context (R, C, H, W, 3), actions
+    (R, C + S, A), frames (R, S, H, W, 3); near (R, D, H, W, 3): the last view turned by NEAR_DEGREES.
+    """
+
+    context: np.ndarray
+    actions: np.ndarray
+    frames: np.ndarray
+    near: np.ndarray
 
 
 @dataclass(kw_only=True)
 class Reference:
-    """Numpy arrays, frames uint8 (..., H, W, 3), actions float32 (..., A). C context, T horizon, L long steps."""
+    """shorts by the group of the manifest; longs by seconds; looks by degrees."""
 
-    frames: np.ndarray  # (E, C + T, H, W, 3)
-    actions: np.ndarray  # (E, C + T, A)
-    branch_context: np.ndarray  # (B, C, H, W, 3)
-    branch_actions: np.ndarray  # (B, K, C + S, A): the context's, then the script's
-    branch_frames: np.ndarray  # (B, K, S, H, W, 3)
-    long_context: np.ndarray  # (R, C, H, W, 3)
-    long_actions: np.ndarray  # (R, C + L, A)
-    long_traits: np.ndarray  # (R, L, 3): sharpness, brightness, motion of every real frame (quality.traits)
-    long_frames: np.ndarray  # (R, n, H, W, 3): every SHEET_SECONDS
-    fps: np.ndarray  # ()
-
-    @property
-    def context(self) -> int:
-        """C, the frames a dream is given."""
-        return self.branch_context.shape[1]
-
-    @property
-    def real(self) -> np.ndarray:
-        """The frames to be dreamt, (E, T, H, W, 3)."""
-        return self.frames[:, self.context :]
+    fps: float
+    context: int  # C, the frames a dream is given
+    shorts: dict[str, Shorts]
+    branches: Branches
+    longs: dict[int, Longs]
+    looks: dict[int, Looks]
+    sums: dict[str, str] = field(default_factory=dict)  # entry -> sha256 of its frames
 
     def save(self, path: Path) -> None:
         """Write an npz; whole or absent."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        about = json.dumps({"fps": self.fps, "context": self.context, "sums": self.sums})
+        arrays = {f"branches.{name}": value for name, value in vars(self.branches).items()}
+        for kind in ("shorts", "longs", "looks"):
+            for key, part in vars(self)[kind].items():
+                arrays |= {f"{kind}.{key}.{name}": value for name, value in vars(part).items()}
         temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, **{f.name: vars(self)[f.name] for f in fields(self)})
+        np.savez(temporary, about=np.asarray(about), **arrays)
         temporary.rename(path)
 
     @staticmethod
     def load(path: Path) -> Reference:
-        """The inverse of save; ValueError if the file holds something else."""
+        """The inverse of save."""
+        parts: dict[str, dict[str, dict[str, np.ndarray]]] = {"shorts": {}, "longs": {}, "looks": {}}
         with np.load(path, allow_pickle=False) as data:
-            if set(data.files) != {f.name for f in fields(Reference)}:
-                raise ValueError(f"{path}: not a reference of this version. Delete it; it is made again.")
-            return Reference(**{name: data[name] for name in data.files})
+            for name in data.files:
+                kind, _, rest = name.partition(".")
+                if kind in parts:
+                    key, _, leaf = rest.rpartition(".")
+                    parts[kind].setdefault(key, {})[leaf] = data[name]
+            branches = Branches(**{f.name: data[f"branches.{f.name}"] for f in fields(Branches)})
+            about = json.loads(str(data["about"]))
+        return Reference(
+            shorts={key: Shorts(**part) for key, part in parts["shorts"].items()},
+            longs={int(key): Longs(**part) for key, part in parts["longs"].items()},
+            looks={int(key): Looks(**part) for key, part in parts["looks"].items()},
+            branches=branches, **about,
+        )  # fmt: skip
 
     def digest(self) -> str:
-        """sha256 of all frames and actions: two reports with the same digest saw the same reality."""
-        digest = hashlib.sha256()
-        for field in fields(self):
-            digest.update(np.ascontiguousarray(vars(self)[field.name]).tobytes())
-        return digest.hexdigest()
+        """sha256 over the frames of all entries: two reports with the same digest saw the same reality."""
+        return hashlib.sha256(json.dumps(self.sums, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(game: dict[str, Any], config: ReferenceConfig) -> str:
-    """Twelve hex digits, a function of the game's settings and of the reference's own fields of the config."""
-    names = {f.name for f in fields(ReferenceConfig)}
-    ours = {key: value for key, value in asdict(config).items() if key in names}
-    text = json.dumps([FORMAT, game, ours], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def collect(
+    manifest: Manifest, open_level: Callable[[str], Level], branch: list[Script], say: Callable[[str], None]
+) -> Reference:
+    """Play everything of a manifest; the same games give the same arrays.
 
-
-def collect(env: Env, players: Players, config: ReferenceConfig, say: Callable[[str], None]) -> Reference:
-    """Play everything the metrics need; the same Env, players and config give the same arrays.
-
-    say: is told what is being played. Raises EnvError if a replay of the same actions shows other frames.
+    open_level: "" or a name of ControlConfig.unseen -> Level, asked for in one go and closed by the caller; branch:
+    the scripts of branch identification; say: is told what is being played. Raises EnvError if a replay of the same
+    actions shows other frames, or if a game ends too early too often.
     """
-    say(f"playing {config.episodes} episodes")
-    episodes = [_episode(env, players, config, k) for k in range(config.episodes)]
-    say(f"playing {config.branches} x {len(config.scripts)} branches")
-    branches = [_branch(env, players, config, k) for k in range(config.branches)]
-    say(f"playing {config.long_runs} runs of {config.long_seconds:g} s")
-    runs = [_long_run(env, players, config, k) for k in range(config.long_runs)]
-    frames, actions = (np.stack(part) for part in zip(*episodes, strict=True))
-    context, branch_actions, branch_frames = (np.stack(part) for part in zip(*branches, strict=True))
-    long_context, long_actions, long_traits, long_frames = (np.stack(part) for part in zip(*runs, strict=True))
+    home = open_level("")
+    player = _Player(manifest, home, say)
+    shorts: dict[str, Shorts] = {}
+    for group in dict.fromkeys(e.group for e in manifest.entries if e.split in "ABCD"):
+        entries = [e for e in manifest.entries if e.group == group]
+        player.level = open_level(entries[0].level) if entries[0].level else home
+        shorts[group] = Shorts(**player.all(entries, player.short))
+    player.level = home
+    branches = Branches(**player.all(manifest.of("branch"), lambda entry: player.branch(entry, branch)))
+    longs, looks = (
+        {
+            int(group.split("/")[1]): player.all([e for e in manifest.entries if e.group == group], how)
+            for group in dict.fromkeys(e.group for e in manifest.of(split))
+        }
+        for split, how in (("E", player.long), ("F", player.look))
+    )
     return Reference(
-        frames=frames, actions=actions, branch_context=context, branch_actions=branch_actions,
-        branch_frames=branch_frames, long_context=long_context, long_actions=long_actions, long_traits=long_traits,
-        long_frames=long_frames, fps=np.asarray(env.fps),
+        fps=float(home.env.fps), context=manifest.context, shorts=shorts, branches=branches, sums=player.sums,
+        longs={key: Longs(**part) for key, part in longs.items()},
+        looks={key: Looks(**part) for key, part in looks.items()},
     )  # fmt: skip
 
 
-def _steps(env: Env, players: Players, seed: int) -> Iterator[tuple[Action, Frame]]:
-    """An episode without end: each action and the frame it led to."""
-    env.reset(seed=seed)
-    act = players(seed)
-    while True:
-        action = act()
-        yield action, env.step(action)
+class _Player:
+    """Plays entries in a level, and sums up what each of them showed."""
 
+    def __init__(self, manifest: Manifest, level: Level, say: Callable[[str], None]) -> None:
+        self.warm_up, self.given, self.level, self.say = manifest.warm_up, manifest.context, level, say
+        self.sums: dict[str, str] = {}
 
-def _arrays(env: Env, steps: list[tuple[Action, Frame]]) -> tuple[np.ndarray, np.ndarray]:
-    """(T, H, W, 3) and (T, A)."""
-    return np.stack([frame for _, frame in steps]), np.stack([env.actions.to_vector(action) for action, _ in steps])
+    def all(self, entries: list[Entry], how: Callable[[Entry], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays of entries of one group, stacked."""
+        self.say(f"playing {entries[0].group}: {len(entries)} x {entries[0].steps}")
+        played = []
+        for entry in entries:
+            arrays = self._attempts(entry, how)
+            digest = hashlib.sha256()
+            for name in sorted(arrays):
+                digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+            self.sums[entry.name] = digest.hexdigest()
+            played.append(arrays)
+        return {name: np.stack([arrays[name] for arrays in played]) for name in played[0]}
 
+    def _attempts(self, entry: Entry, how: Callable[[Entry], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        for attempt in range(ATTEMPTS):
+            try:
+                return how(Entry(**asdict(entry) | {"seed": entry.seed + attempt * RETRY, "beats": entry.beats}))
+            except EpisodeEnd:
+                self.say(f"{entry.name}: the game ended too early; another seed is played")
+        raise EnvError(f"{entry.name}: the game ended too early {ATTEMPTS} times; shorten the tier's runs")
 
-def _episode(env: Env, players: Players, config: ReferenceConfig, k: int) -> tuple[np.ndarray, np.ndarray]:
-    steps = islice(_steps(env, players, config.seed + k), config.warm_up, None)
-    return _arrays(env, list(islice(steps, config.context + config.horizon)))
+    def steps(self, entry: Entry, beats: list[Beat]) -> Iterator[tuple[Action, Frame]]:
+        """An episode without end: each action and the frame it led to; beats take over after the context."""
+        env = self.level.env
+        env.reset(start=entry.start, seed=entry.seed)
+        act = self.level.players(entry.seed)
+        for _ in range(self.warm_up + self.given):
+            action = act()
+            yield action, env.step(action)
+        held = [Action(script.buttons, (script.turn, 0.0)) for script in script_of(beats, entry.steps)] if beats else []
+        for action in held:
+            yield action, env.step(action)
+        while not held:
+            action = act()
+            yield action, env.step(action)
 
+    def arrays(self, steps: list[tuple[Action, Frame]]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames (T, H, W, 3) and actions (T, A)."""
+        to_vector = self.level.env.actions.to_vector
+        return np.stack([frame for _, frame in steps]), np.stack([to_vector(action) for action, _ in steps])
 
-def _branch(env: Env, players: Players, config: ReferenceConfig, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From one moment every script; the way there is replayed and must show the same last frame bit by bit."""
-    seed = config.seed + KIND + k
-    past = list(islice(_steps(env, players, seed), config.warm_up + config.context))
-    context, context_actions = _arrays(env, past[config.warm_up :])
-    actions, frames = [], []
-    for script in config.scripts:
-        frame = env.reset(seed=seed)
+    def short(self, entry: Entry) -> dict[str, np.ndarray]:
+        """Frames, actions and places of one episode."""
+        played, places = [], []
+        steps = islice(self.steps(entry, entry.beats), self.warm_up, self.warm_up + self.given + entry.steps)
+        for step in steps:
+            played.append(step)
+            places.append(self.level.place())
+        frames, actions = self.arrays(played)
+        return {"frames": frames, "actions": actions, "places": np.asarray(places, np.float32)}
+
+    def branch(self, entry: Entry, scripts: list[Script]) -> dict[str, np.ndarray]:
+        """From one moment every script; the way there is replayed and must show the same last frame bit by bit."""
+        past = list(islice(self.steps(entry, []), self.warm_up + self.given))
+        context, before = self.arrays(past[self.warm_up :])
+        actions, frames = [], []
+        for script in scripts:
+            action = Action(script.buttons, (script.turn, 0.0))
+            self._again(entry, past)
+            vectors = np.repeat(self.level.env.actions.to_vector(action)[None], entry.steps, 0)
+            actions.append(np.concatenate([before, vectors]))
+            frames.append(np.stack([self.level.env.step(action) for _ in range(entry.steps)]))
+        return {"context": context, "actions": np.stack(actions), "frames": np.stack(frames)}
+
+    def _again(self, entry: Entry, past: list[tuple[Action, Frame]]) -> None:
+        frame = self.level.env.reset(start=entry.start, seed=entry.seed)
         for action, _ in past:
-            frame = env.step(action)
+            frame = self.level.env.step(action)
         if not np.array_equal(frame, past[-1][1]):
-            raise EnvError(f"seed {seed}: the replayed game shows another frame; branches need a deterministic game")
-        action = Action(script.buttons, (script.turn, 0.0))
-        vectors = np.repeat(env.actions.to_vector(action)[None], config.branch_steps, 0)
-        actions.append(np.concatenate([context_actions, vectors]))
-        frames.append(np.stack([env.step(action) for _ in range(config.branch_steps)]))
-    return context, np.stack(actions), np.stack(frames)
+            raise EnvError(
+                f"seed {entry.seed}: the replayed game shows another frame; branches need a deterministic game"
+            )
 
+    def look(self, entry: Entry) -> dict[str, np.ndarray]:
+        """Stand for the context, look away, look back; then the views a little beside, each after a replay."""
+        still = [Beat(buttons=[], turn=0.0, steps=self.given), *entry.beats]
+        total = Entry(**asdict(entry) | {"steps": self.given + entry.steps, "beats": []})
+        first = self.warm_up + self.given
+        past = list(islice(self.steps(total, still), first + total.steps))
+        frames, actions = self.arrays(past[first:])
+        near = []
+        for degrees in NEAR_DEGREES:
+            self._again(entry, past)
+            near.append(self.level.env.step(Action((), (degrees, 0.0))) if degrees else past[-1][1])
+        given = self.given
+        return {"context": frames[:given], "actions": actions, "frames": frames[given:], "near": np.stack(near)}
 
-def _long_run(env: Env, players: Players, config: ReferenceConfig, k: int) -> tuple[np.ndarray, ...]:
-    """Context, actions, traits and a few frames of one run; its other frames are not kept."""
-    length, stride = round(config.long_seconds * env.fps), round(SHEET_SECONDS * env.fps)
-    steps = islice(_steps(env, players, config.seed + 2 * KIND + k), config.warm_up, None)
-    frames, actions = _arrays(env, list(islice(steps, config.context + length)))
-    seen = frames[config.context - 1 :]  # one frame earlier: the first frame's motion
-    return frames[: config.context], actions, traits(seen)[1:], frames[config.context :][::stride]
+    def long(self, entry: Entry) -> dict[str, np.ndarray]:
+        """Context, actions, traits and a few frames of a run of `steps` seconds; its other frames are not kept."""
+        fps = self.level.env.fps
+        length, stride = round(entry.steps * fps), round(SHEET_SECONDS * fps)
+        steps = islice(self.steps(entry, []), self.warm_up, None)
+        context, actions = self.arrays(list(islice(steps, self.given)))
+        acted, measured, kept, last = [actions], [], [], context[-1:]
+        for first in range(0, length, CHUNK):
+            frames, actions = self.arrays(list(islice(steps, min(CHUNK, length - first))))
+            measured.append(traits(np.concatenate([last, frames]))[1:])
+            acted.append(actions)
+            kept += [frames[i].copy() for i in range(len(frames)) if (first + i) % stride == 0]
+            last = frames[-1:]
+        whole: dict[str, Any] = {"traits": np.concatenate(measured), "frames": np.stack(kept)}
+        return {"context": context, "actions": np.concatenate(acted), **whole}

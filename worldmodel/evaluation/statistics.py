@@ -2,12 +2,14 @@
 
 Estimate        a value with its 95 % interval
 ratio_of_sums   means, masked means and ratios, by bootstrap over episodes
+resampled       any function of sums over episodes, by bootstrap
 median_ratio    of paired times, by bootstrap
 share           k of n, by Wilson's interval
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +45,23 @@ def ratio_of_sums(numerators: np.ndarray, denominators: np.ndarray | None = None
     drawn = tops[bottoms != 0] / bottoms[bottoms != 0]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Estimate(float(n.sum() / d.sum()), float(low), float(high), count)
+
+
+def resampled(statistic: Callable[..., np.ndarray], *tables: np.ndarray, seed: int = 0) -> Estimate:
+    """statistic(sums of each table over episodes), bootstrapped over episodes.
+
+    tables (E, ...), floats; statistic takes their sums with a leading axis of resamples, (R, ...) each, and gives (R,).
+    Resamples that are not finite are left out.
+    """
+    count = len(tables[0])
+    picks = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES // 5)
+    weights = np.concatenate([np.ones((1, count)), picks])  # the first: the episodes as they are
+    values = statistic(*(np.tensordot(weights, np.asarray(table, np.float64), 1) for table in tables))
+    drawn = values[1:][np.isfinite(values[1:])]
+    if not np.isfinite(values[0]) or not len(drawn):
+        return Estimate(float("nan"), float("nan"), float("nan"), count)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(float(values[0]), float(low), float(high), count)
 
 
 def median_ratio(numerators: np.ndarray, denominators: np.ndarray, *, seed: int = 0) -> Estimate:

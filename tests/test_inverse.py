@@ -1,0 +1,150 @@
+"""The judge of control reads what was done, and its figures fall with every rung of corruption."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from films import blurred, frozen, noisy, panning, shuffled
+from panorama import CONTROL, SPACE
+
+from worldmodel.action import Action, ActionSpace
+from worldmodel.evaluation.inverse import (
+    Inverse,
+    InverseConfig,
+    Lesson,
+    Lessons,
+    f1_counts,
+    fidelity,
+    inner,
+    kernel_distance,
+    label_names,
+    labels,
+    load_inverse,
+    macro_f1,
+    read,
+    save_inverse,
+    seen,
+    shrunk,
+    windows,
+)  # fmt: skip
+
+CONFIG = InverseConfig(size_hw=[16, 32], widths=[12, 12, 12, 12], features=16)
+
+
+def films(seeds):
+    """Films (E, 31, 40, 64, 3) that pan, and what was done at each frame (E, 31, 2): left, right."""
+    clips, truth = [], []
+    for seed in seeds:
+        ways = np.random.default_rng(seed).choice([-1, 0, 1], 15).repeat(2)
+        clips.append(panning((4 * ways).tolist(), seed % 20))
+        truth.append(np.stack([ways < 0, ways > 0], 1))
+    none = np.zeros((len(clips), 1, 2), bool)
+    return np.stack(clips), np.concatenate([none, np.stack(truth)], 1)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """Learnt in some seconds: pans of smooth noise."""
+    torch.manual_seed(0)
+    clips, truth = films(range(20))
+    grey = [shrunk(clip, CONFIG.size_hw) for clip in clips]
+    lessons = [Lesson(g, torch.from_numpy(t).float(), torch.ones(len(t))) for g, t in zip(grey, inner(truth))]
+    batches, inverse = Lessons(lessons, 0), Inverse(CONFIG, ["left", "right"])
+    optimizer = torch.optim.AdamW(inverse.parameters(), 3e-3)
+    for step in range(150):
+        frames, wanted, _ = batches.batch(step, 48)
+        loss = F.binary_cross_entropy_with_logits(inverse(frames), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return inverse.eval().requires_grad_(False)
+
+
+def counts(judge, spoil=lambda clip: clip, *, roll=0):
+    clips, truth = films(range(100, 112))
+    told, _ = read(judge, np.stack([spoil(clip) for clip in clips]))
+    truth = inner(np.roll(truth, roll, 0))
+    return f1_counts(told, truth, np.ones(truth.shape[:2], bool))
+
+
+def f1(judge, *args, **kwargs):
+    return float(macro_f1(counts(judge, *args, **kwargs).sum(0)[None])[0])
+
+
+def test_it_reads_films_it_never_saw(judge):
+    assert f1(judge) > 0.9
+
+
+@pytest.mark.parametrize(("spoil", "rungs"), [(noisy, (0, 60, 250)), (blurred, (3, 9, 13))])
+def test_f1_falls_with_every_rung(judge, spoil, rungs):
+    scores = [f1(judge, lambda clip, rung=rung: spoil(clip, rung)) for rung in rungs]
+    assert scores[0] > scores[1] + 0.02
+    assert scores[1] > scores[2] + 0.02
+
+
+def test_f1_falls_to_chance_with_frozen_reversed_or_shuffled_time_and_with_other_actions(judge):
+    chance = f1(judge, roll=1)
+    assert chance < 0.5
+    assert f1(judge, frozen) == 0
+    assert f1(judge, lambda clip: clip[::-1].copy()) < 0.5
+    assert f1(judge, shuffled) < 0.6
+
+
+def test_fidelity_is_one_for_reconstructions_zero_for_chance_and_falls_between(judge):
+    best, chance = counts(judge), counts(judge, roll=1)
+    spoilt = [counts(judge, lambda clip, d=d: noisy(clip, d)) for d in (60, 250)]
+    scores = [fidelity(part, best, chance).value for part in (best, *spoilt, chance)]
+    assert (scores[0], scores[-1]) == (1, 0)
+    assert scores[0] > scores[1] > scores[2]
+
+
+def test_kernel_distance_of_its_features_finds_spoilt_films(judge):
+    clips, _ = films(range(100, 112))
+    felt = read(judge, clips)[1]
+    floor = kernel_distance(felt, felt)
+    rungs = [kernel_distance(read(judge, noisy(clips, d))[1], felt).value for d in (30, 80, 200)]
+    assert floor.value < rungs[0] < rungs[1] < rungs[2]
+    assert floor.high < rungs[2]
+    assert kernel_distance(read(judge, np.stack([frozen(c) for c in clips]))[1], felt).value > floor.high
+
+
+def test_windows_stand_around_the_frame_that_an_action_led_to():
+    grey = torch.arange(7, dtype=torch.uint8)[:, None, None].expand(7, 2, 3)
+    cut = windows(grey)
+    assert cut.shape == (4, 4, 2, 3)
+    np.testing.assert_array_equal(((cut[0, :, 0, 0] + 1) * 127.5).round(), [0, 1, 2, 3])
+    assert inner(np.arange(7)[None]).tolist() == [[2, 3, 4, 5]]
+
+
+def test_labels_are_buttons_and_turns_by_keys_and_mouse():
+    actions = [Action({"forward"}), Action({"turn_left"}), Action({"turn_left"}, (8, 0)), Action((), (1.5, 0))]
+    vectors = np.stack([SPACE.to_vector(action) for action in actions])
+    assert label_names(CONTROL) == ["forward", "left", "right"]
+    wanted = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert labels(vectors, SPACE, CONTROL).astype(int).tolist() == wanted
+
+
+def test_a_wall_hides_what_was_done_and_an_unknown_place_hides_nothing():
+    space = ActionSpace(("forward",))
+    actions = np.asarray([[1.0], [1], [1], [0]])
+    control = replace(CONTROL, turning=None)
+    places = np.asarray([[0.0, 0], [3, 0], [3.1, 0], [3.1, 0]])
+    assert seen(actions, places, space, control).tolist() == [True, True, False, True]
+    assert seen(actions, places * np.nan, space, control).all()
+
+
+def test_f1_counts_what_is_masked_in_and_labels_that_occur():
+    told = np.asarray([[[0.9, 0.1], [0.2, 0.9], [0.9, 0.9]]])
+    truth, mask = np.asarray([[[1, 0], [1, 0], [1, 0]]]), np.asarray([[True, True, False]])
+    part = f1_counts(told, truth, mask)
+    assert part.tolist() == [[[1, 0, 1], [0, 1, 0]]]
+    assert macro_f1(part).tolist() == [pytest.approx(2 / 3)]
+
+
+def test_it_comes_back_from_its_file(judge, tmp_path):
+    save_inverse(tmp_path / "inverse.safetensors", judge)
+    back, frames = load_inverse(tmp_path / "inverse.safetensors"), torch.randn(3, 4, 16, 32)
+    assert back.names == judge.names
+    torch.testing.assert_close(back(frames), judge(frames))

@@ -1,0 +1,117 @@
+"""The real game's part of an evaluation: the frozen manifest and the frames it leads to, once for all worlds.
+
+python -m train.reference game=doom_garden         writes out/evaluate/reference-<hash>.npz and manifest-<hash>.json
+train.evaluate does the same where it is missing; this is for a machine that has the game and no world.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from train.cli import stage
+from worldmodel import Action
+from worldmodel.action import ActionSpace
+from worldmodel.config import typed
+from worldmodel.env import EnvError
+from worldmodel.evaluation.manifest import ControlConfig, Manifest, TierConfig, build
+from worldmodel.evaluation.reference import Level, Place, Reference, collect
+from worldmodel.games import Game, GameConfig, open_game, player
+
+PLACES = ("pose", "drive", "place")  # what games call it in their facts
+
+
+@dataclass(kw_only=True)
+class Config:
+    """See conf/reference.yaml."""
+
+    game: GameConfig
+    control: ControlConfig
+    tier: TierConfig
+    out: str
+
+
+def level_settings(game: GameConfig, control: ControlConfig, level: str) -> GameConfig:
+    """The settings of the game, or of one of its unseen levels."""
+    if not level:
+        return game
+    return typed(GameConfig, OmegaConf.merge(asdict(game), control.unseen[level]))  # type: ignore[arg-type]
+
+
+def place(game: Game) -> Place:
+    """(x, y) now, of what the game notes beside a step."""
+    return place_in(game.facts())
+
+
+def place_in(facts: dict[str, Any]) -> Place:
+    """(x, y) of what was noted beside a step; nan where no place was."""
+    x, y, *_ = next((facts[name] for name in PLACES if name in facts), (float("nan"), float("nan")))
+    return float(x), float(y)
+
+
+def manifest_of(game: GameConfig, control: ControlConfig, tier: TierConfig) -> Manifest:
+    """The manifest; what it names of the game is all that decides its frames."""
+    settings = {key: value for key, value in asdict(game).items() if value is not None}
+    del settings["title"], settings["licence"]
+    settings["branch"] = [asdict(script) for script in control.branch]
+    settings["unseen"] = control.unseen
+    return build(settings, control, tier)
+
+
+def reality(manifest: Manifest, game: GameConfig, control: ControlConfig, out: Path) -> tuple[Reference, ActionSpace]:
+    """The kept reference of a manifest, or a new one, beside its manifest; and the game's action space.
+
+    Raises EnvError if the game shows other frames than when the manifest was first played.
+    """
+    name = manifest.digest()[:12]
+    path, kept = out / f"reference-{name}.npz", out / f"manifest-{name}.json"
+    with ExitStack() as stack:
+
+        def open_level(level: str) -> Level:
+            settings = level_settings(game, control, level)
+            env = stack.enter_context(closing(open_game(settings, watch=True)))
+
+            def players(seed: int) -> Callable[[], Action]:
+                return player(env, settings, seed)[1]
+
+            return Level(env, players, partial(place, env))
+
+        home = open_level("")
+        control.check(space := home.env.actions)
+        if not path.exists():
+            opened = {"": home}
+            reference = collect(manifest, lambda key: opened.get(key) or open_level(key), control.branch, print)
+            first: dict[str, Any] = json.loads(kept.read_text())["frames"] if kept.exists() else reference.sums
+            if first != reference.sums:
+                changed = sorted(key for key in reference.sums if first.get(key) != reference.sums[key])
+                raise EnvError(
+                    f"{kept}: the game shows other frames than when they were first played, e.g. {changed[:3]}. "
+                    "Was it updated? Delete the manifest to begin anew; old reports are then not comparable."
+                )
+            manifest.write(kept, reference.sums)
+            reference.save(path)
+    return Reference.load(path), space
+
+
+@stage("reference")
+def main(raw: DictConfig) -> None:
+    """Play the manifest, or say that it has been played."""
+    cfg = typed(Config, raw)
+    manifest = manifest_of(cfg.game, cfg.control, cfg.tier)
+    reference, _ = reality(manifest, cfg.game, cfg.control, Path(cfg.out))
+    print(f"{cfg.game.name}: manifest {manifest.digest()[:12]}, {len(manifest.entries)} entries")
+    for group, part in reference.shorts.items():
+        print(f"  {group:20s} {len(part.frames)} x {part.frames.shape[1]} frames")
+    for split, reason in manifest.absent.items():
+        print(f"  {split:20s} {reason}")
+
+
+if __name__ == "__main__":
+    main()
