@@ -28,6 +28,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -47,10 +48,12 @@ from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.abilities import Opening
-from worldmodel.ui.keymap import load_keys
+from worldmodel.ui.bindings import load_keys
+from worldmodel.ui.latch import Feel
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script, safe_name
 from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
+from worldmodel.ui.settings import KEPT, SettingsError, load_settings
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
 
@@ -86,14 +89,20 @@ class Config:
     filter: str
     fullscreen: bool
     degrees_per_pixel: float
+    stick_degrees: float
+    dead_zone: float
+    invert_y: bool
+    toggle: bool
     headless: Any
     seconds: float
     frames: int | None
     out: str
     keys: str
+    settings: str
     saves: str
 
     def __post_init__(self) -> None:
+        self.feel = Feel(**{field.name: getattr(self, field.name) for field in fields(Feel)})  # refuses what is absurd
         check_choices(vars(self))
         if not self.replay and (self.verify or self.branch_at is not None):
             raise ValueError("verify and branch_at need a recording: replay=FOLDER")
@@ -220,6 +229,18 @@ def play(cfg: Config) -> Config | None:
     return replace(cfg, **FROM_THE_START | wanted) if wanted else None
 
 
+def with_settings(cfg: Config, arguments: Sequence[str]) -> Config:
+    """What the player has set in the menu, where the command line does not say otherwise. SettingsError names the
+    file.
+    """
+    given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    kept = {key: value for key, value in load_settings(Path(cfg.settings)).items() if key in KEPT and key not in given}
+    try:
+        return replace(cfg, **kept)
+    except ValueError as error:
+        raise SettingsError(f"{cfg.settings}: {error}. Correct it, or delete it for the usual settings.") from error
+
+
 def play_on(cfg: Config) -> None:
     """Play, and then what was chosen in the menu, until the player quits."""
     chosen: Config | None = cfg
@@ -243,7 +264,7 @@ def library(cfg: Config, env: Env, keys: Path) -> Library:
 
     folder = env.folder if isinstance(env, Recorder) else Path(str(cfg.replay)).parent
     others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
-    return Library((*worldmodel.worlds(), *others), folder, keys)
+    return Library((*worldmodel.worlds(), *others), folder, keys, Path(cfg.settings))
 
 
 def play_in_window(cfg: Config, opened: Opened) -> dict[str, Any]:
@@ -254,7 +275,7 @@ def play_in_window(cfg: Config, opened: Opened) -> dict[str, Any]:
         if cfg.fullscreen:
             window.toggle_fullscreen()
         world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed}
-        view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
+        view: dict[str, Any] = {"hud": cfg.hud, "feel": cfg.feel, "out": Path(cfg.out)}
         world |= {"title": opened.title, "num_starts": opened.num_starts, "slots": opened.slots}
         keys = Path(cfg.keys)
         world |= {"opening": opening_of(cfg, env), "library": library(cfg, env, keys)}
@@ -271,7 +292,7 @@ def play_in_window(cfg: Config, opened: Opened) -> dict[str, Any]:
 @hydra.main(version_base="1.3", config_path=str(Path(__file__).with_name("conf")), config_name="play")
 def main(raw: DictConfig) -> None:
     """Hydra's door; it exits here, because hydra writes a line of its own about errors that pass through it."""
-    sys.exit(attempt(lambda: play_on(typed(Config, raw)), USER_ERRORS))
+    sys.exit(attempt(lambda: play_on(with_settings(typed(Config, raw), sys.argv[1:])), USER_ERRORS))
 
 
 def run() -> int:

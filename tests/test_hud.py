@@ -3,8 +3,12 @@ import pygame
 import pytest
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.ui.hud import KEY, LEVELS, LIT, RED, Hud, KeyCaps, Readings
-from worldmodel.ui.keymap import KEYS, Command, default_bindings
+from worldmodel.ui.bindings import default_bindings
+from worldmodel.ui.hud import LEVELS, Hud
+from worldmodel.ui.keycaps import KEY, KeyCaps
+from worldmodel.ui.keymap import KEYS, Command
+from worldmodel.ui.paint import LIT, RED
+from worldmodel.ui.readings import Readings
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
 
 SPACE = ActionSpace(("forward", "strafe_left", "turn_left", "attack", "use"), (20.0, 0.0))
@@ -20,6 +24,10 @@ def readings(**changed) -> Readings:
             **values,
             "frame_index": 9,
             "num_unseen": 0,
+            "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
+            "facts": ["cpu, float32"],
+            "status": None,
+            "drift": None,
             "num_dropped": 0,
             "divergence": None,
             "is_paused": False,
@@ -119,7 +127,7 @@ def test_the_key_table_names_every_button_and_command():
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
-    without_keys = {Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
+    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 

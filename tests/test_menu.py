@@ -11,9 +11,11 @@ from test_window import key, post
 
 from worldmodel.action import ActionError, ActionSpace
 from worldmodel.data.states import Slots
-from worldmodel.ui.keymap import Command, code_of, default_bindings, load_keys, save_keys
+from worldmodel.ui.bindings import default_bindings, load_keys, rebound, save_keys
+from worldmodel.ui.events import pump
+from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
-from worldmodel.ui.pages import Library, rebound
+from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
 
@@ -111,10 +113,10 @@ def test_everything_is_reached_by_keys_alone(window, tmp_path):
     assert session.runner.env.resets[-1] == (2, 0)
     choose(session, "Save", "slot 3")
     session.runner._obey()
-    assert session.runner.slots.peek(3).frame_index == 0
+    assert session.runner.saving.slots.peek(3).frame_index == 0
     choose(session, "Load", "slot 3")
     session.runner._obey()
-    assert session.runner.messages.get() == f"saved to slot 3: {session.runner.slots.path(3)}"
+    assert session.runner.messages.get() == f"saved to slot 3: {session.runner.saving.slots.path(3)}"
     assert session.runner.messages.get() == "loaded slot 3"
     choose(session, "Display", "meters")
     assert session.hud.level == "full"
@@ -146,10 +148,10 @@ def test_keys_in_the_menu_do_not_reach_the_world_and_ctrl_q_quits(window, tmp_pa
     session._obey(Command.ESCAPE)
     key(pygame.KEYDOWN, pygame.KSCAN_W)
     post(pygame.MOUSEBUTTONDOWN, button=1, pos=(0, 0))
-    assert window.pump(session.latch) == []
+    assert pump(window, session.latch) == []
     assert session.latch.is_idle
     key(pygame.KEYDOWN, pygame.KSCAN_A, pygame.K_q, pygame.KMOD_LCTRL)
-    assert window.pump(session.latch) == [Command.QUIT]
+    assert pump(window, session.latch) == [Command.QUIT]
 
 
 def test_a_key_is_bound_in_the_menu_and_kept_in_a_file(window, tmp_path):
@@ -158,10 +160,10 @@ def test_a_key_is_bound_in_the_menu_and_kept_in_a_file(window, tmp_path):
     hit(session.menu, pygame.KSCAN_I)
     session.latch.press(pygame.KSCAN_I)
     assert session.latch.take().buttons == {"forward"}
-    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["Pad stick up", "Pad up", "I"]
     hit(session.menu, ENTER, pygame.KSCAN_F5)  # a key of the window
     hit(session.menu, ENTER, ESC)  # thought better of it
-    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["Pad stick up", "Pad up", "I"]
     assert session.menu.is_open
 
 

@@ -304,3 +304,20 @@ def test_a_player_takes_over_at_a_frame_of_a_recording(command, tmp_path, monkey
     assert (code, err) == (0, [])
     assert "frame 9: yours from here" in out
     assert "frames 0 to 12" in command(replay, "branch_at=13")[2][0]
+
+
+def test_settings_stand_between_the_conf_and_the_command_line(command, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(play, "play", lambda cfg: seen.append((cfg.scale, cfg.feel.dead_zone, cfg.hud)))
+    (tmp_path / "settings.json").write_text('{"scale": "fit", "dead_zone": 0.3}')
+    assert command("dead_zone=0.1")[0] == 0
+    assert seen == [("fit", 0.1, "min")]
+
+
+@pytest.mark.parametrize("text", ["{", '{"scale": "huge"}', '{"dead_zone": 2}'])
+def test_a_wrong_file_of_settings_is_answered_in_one_line(command, tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    code, _, err = command("headless=true")
+    assert code == 2
+    assert len(err) == 1
+    assert "settings.json" in err[0]

@@ -17,8 +17,8 @@ import pygame
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import VideoWriter, contact_sheet, save_gif, save_image
 from worldmodel.env import Frame
-from worldmodel.ui.hud import KeyCaps
-from worldmodel.ui.keymap import default_bindings
+from worldmodel.ui.bindings import default_bindings
+from worldmodel.ui.keycaps import KeyCaps
 
 SHEET_FRAMES, SHEET_COLUMNS = 24, 6
 GIF_SECONDS, GIF_EVERY = 12.0, 2  # a gif to show: the beginning, every second frame
