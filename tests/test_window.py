@@ -172,14 +172,14 @@ def test_after_focus_returns_the_keys_really_down_count(window, monkeypatch):
 def test_a_storm_of_events_loses_no_motion_and_ends_with_the_last_size(window):
     keys = Latch(ActionSpace(("forward",), (1e6, 0.0)), {pygame.KSCAN_W: "forward"}, Feel(degrees_per_pixel=1.0), 10.0)
     window.capture()
-    for i in range(20_000):
+    for i in range(60_000):
         post(pygame.MOUSEMOTION, rel=(1, 0), pos=(i % 7, 0), buttons=(0, 0, 0))
     for width in range(50, 350):
         pygame.display.set_mode((width, 200), pygame.RESIZABLE)
         window.draw(FRAME)
     key(pygame.KEYDOWN, pygame.KSCAN_W)
     pump(window, keys)
-    assert keys.take() == Action({"forward"}, (20_000, 0.0))
+    assert keys.take() == Action({"forward"}, (60_000, 0.0))
     assert window.draw(FRAME) == letterbox(SIZE_HW, (349, 200))
 
 
