@@ -16,7 +16,6 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import pygame
 
-import play
 import worldmodel
 from worldmodel.data.both import Both
 from worldmodel.data.states import Slots
@@ -25,6 +24,7 @@ from worldmodel.ui.keymap import LABELS
 from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
+from worldmodel.venue import open_real
 
 DOCS = Path(__file__).parent.parent / "docs"
 CODES = {label: code for code, label in LABELS.items()}
@@ -153,7 +153,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         film(worldmodel.Engine(world, threads=1), dream_story, f"{world.name} (dream)", Path(folder), start=2)
         if "real" in sys.argv:
-            both = Both(play.open_real(world.info["game"]), worldmodel.Engine(world, threads=1))
+            both = Both(open_real(world.info["game"]), worldmodel.Engine(world, threads=1))
             film(both, both_story, f"{world.name} (real beside dream)", Path(folder), start=0)
 
 

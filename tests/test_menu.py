@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pygame
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,9 @@ from test_window import key, post
 
 from worldmodel.action import ActionError, ActionSpace
 from worldmodel.data.states import Slots
+from worldmodel.data.video import save_image
 from worldmodel.ui.bindings import default_bindings, load_keys, rebound, save_keys
+from worldmodel.ui.crop import crop_to
 from worldmodel.ui.events import pump
 from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
@@ -198,3 +201,52 @@ def test_a_space_without_a_button_of_the_file_is_played(window, tmp_path):
     keys = load_keys(tmp_path / "none.json", ActionSpace(("forward",)).buttons)
     session = Session(FakeEnv(), window, keys=keys, pace="uncapped")
     assert session.run(3, idle).num_frames == 3
+
+
+class Looks:
+    """An eye that sees everything inverted."""
+
+    def seen(self, frame):
+        return 255 - frame
+
+    def drift(self, frame):
+        return 1.0
+
+
+def drop(session, path):
+    post(pygame.DROPFILE, file=str(path))
+    session._turn(listens=True)
+
+
+def test_a_dropped_picture_is_cropped_and_then_begun_at(window, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    save_image(tmp_path / "own.png", picture)
+    session = table(window, tmp_path, eye=Looks())
+    drop(session, tmp_path / "own.png")
+    assert window.menu is not session.menu
+    session._drawn_at = 0.0
+    key(pygame.KEYDOWN, ENTER)
+    session._turn(listens=True)
+    session.runner._obey()
+    np.testing.assert_array_equal(session.runner.env.resets[-1][0], crop_to(picture, FakeEnv.size_hw))
+    assert not session.runner.is_paused
+    session._obey(Command.ESCAPE)
+    assert window.menu is session.menu
+
+
+def test_a_dropped_world_or_recording_is_played_next(window, tmp_path):
+    session = table(window, tmp_path)
+    drop(session, "a.world")
+    assert session.wanted == {"world": "a.world", "replay": None}
+
+
+def test_what_is_dropped_and_is_nothing_is_told_and_play_goes_on(window, tmp_path):
+    session = table(window, tmp_path, eye=Looks())
+    (tmp_path / "notes.txt").write_text("hello")
+    drop(session, tmp_path / "notes.txt")
+    assert "notes.txt" in session.hud._toast
+    assert not session._is_quitting
+    save_image(tmp_path / "own.png", np.zeros((9, 9, 3), np.uint8))
+    real = table(window, tmp_path)
+    drop(real, tmp_path / "own.png")
+    assert real.hud._toast == "only a dreamed world begins at a picture"

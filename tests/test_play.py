@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_session import FakeEnv, PlainEnv
@@ -18,13 +19,18 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
+from worldmodel.ui.crop import crop_to
 from worldmodel.ui.film import export
-from worldmodel.ui.options import OptionError, check_options, crop_to, parse_script, safe_name
+from worldmodel.ui.options import OptionError, check_options, parse_script
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
+from worldmodel.venue import safe_name
 
 INFO = {"game": "doom_garden", "licence": "CC0"}
-WORLD = SimpleNamespace(name="fake", info=INFO, starts=["here", "there"], sha256="0" * 64)
+FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)
+WORLD = SimpleNamespace(
+    name="fake", info=INFO, starts=["here", "there"], start_frames=FRAMES, tokenizer=None, sha256="0" * 64
+)
 
 
 @pytest.fixture
@@ -137,14 +143,16 @@ def test_what_is_chosen_in_the_menu_is_played_next(command, monkeypatch, tmp_pat
     recorder.step(Action())
     recorder.close()
     monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
     played, choices = [], [{"replay": "tape/000000"}, {"world": "other", "replay": None}, {}]
     monkeypatch.setattr(
-        play, "play_in_window", lambda cfg, opened: (played.append((cfg.world, cfg.start)), choices.pop(0))[1]
+        play, "play_session", lambda cfg, *rest: (played.append((cfg.world, cfg.start)), choices.pop(0))[1]
     )
     code, out, err = command("start=1")
     assert (code, err) == (0, [])
     assert played == [(None, 1), (None, 0), ("other", 0)]
-    assert [line.split(":")[0] for line in out] == ["fake (dream)", "tape/000000 (replay)", "fake (dream)"]
+    stages = [line.split(":")[0] for line in out]
+    assert stages == ["reading doom_garden", "waking the network", "reading other", "waking the network"]
 
 
 def test_a_wrong_file_of_keys_is_answered_in_one_line(command, monkeypatch, tmp_path):
@@ -308,7 +316,8 @@ def test_a_player_takes_over_at_a_frame_of_a_recording(command, tmp_path, monkey
 
 def test_settings_stand_between_the_conf_and_the_command_line(command, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(play, "play", lambda cfg: seen.append((cfg.scale, cfg.feel.dead_zone, cfg.hud)))
+    kept = lambda cfg, notice: (seen.append((cfg.scale, cfg.feel.dead_zone, cfg.hud)), (None, None))[1]  # noqa: E731
+    monkeypatch.setattr(play, "play", kept)
     (tmp_path / "settings.json").write_text('{"scale": "fit", "dead_zone": 0.3}')
     assert command("dead_zone=0.1")[0] == 0
     assert seen == [("fit", 0.1, "min")]

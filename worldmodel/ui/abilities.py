@@ -1,7 +1,8 @@
 """What some Envs can do besides stepping, and what is played before or instead of the player.
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
-Busy, Computed, Gauged, Drifting   tell what is going on inside, for the meters
+Busy, Computed, Gauged          tell what is going on inside, for the meters
+Eye                             looks at frames as the world does
 change_steps                    more or fewer sampling steps, where there are any
 Prospect, prospects             the futures that looking ahead shows
 Opening                         actions before the player's
@@ -71,12 +72,15 @@ class Gauged(Protocol):
         ...
 
 
-@runtime_checkable
-class Drifting(Protocol):
-    """An Env that can say how far its dream has gone from what it was trained on."""
+class Eye(Protocol):
+    """A world's tokenizer, as one looks through it."""
 
-    def drift(self) -> float | None:
-        """Standard deviations between the newest latent and the training set's; None where those are not known."""
+    def seen(self, frame: Frame) -> Frame:
+        """What the world can know of a frame."""
+        ...
+
+    def drift(self, frame: Frame) -> float | None:
+        """How far its latent is from those the world was trained on; 1 is usual, None: it cannot tell."""
         ...
 
 

@@ -1,7 +1,8 @@
 """Events of a window, sorted: play into the latch, the menu's to the menu, the rest as commands.
 
-pump     all that wait
-grasp    keys that are really down
+pump            all that wait
+grasp           keys that are really down
+wants_to_quit   all that wait, where there is no world yet
 
 The keyboard is never grabbed. Not here: drawing, capture and release (window.py), gamepads (gamepad.py).
 """
@@ -89,6 +90,11 @@ def _chooses(window: Window, event: pygame.Event) -> bool:
         return False
     window.chosen = number
     return True
+
+
+def wants_to_quit() -> bool:
+    """Drop all waiting events; True if one of them asked for the end."""
+    return any(event.type == pygame.QUIT or _quits(event) for event in pygame.event.get())
 
 
 def _quits(event: pygame.Event) -> bool:

@@ -16,7 +16,7 @@ from pygame._sdl2 import controller
 
 from worldmodel.ui.keymap import PAD_A, PADS, Command
 from worldmodel.ui.latch import Latch
-from worldmodel.ui.menu import Menu
+from worldmodel.ui.menu import Overlay
 
 EVENTS = [
     pygame.CONTROLLERAXISMOTION,
@@ -79,7 +79,7 @@ class Gamepads:
         self._axes.clear()
         self._pressed.clear()
 
-    def handle(self, event: pygame.Event, latch: Latch, menu: Menu | None) -> list[Command]:
+    def handle(self, event: pygame.Event, latch: Latch, menu: Overlay | None) -> list[Command]:
         """One of EVENTS: to the menu if it is open, else into the latch; gives the commands it asks for."""
         if event.type == pygame.CONTROLLERDEVICEADDED:
             self._plug(event.device_index)
@@ -106,7 +106,7 @@ class Gamepads:
         self._open[pad.as_joystick().get_instance_id()] = pad
         self.news.append(f"gamepad: {pad.name}")
 
-    def _button(self, button: int, latch: Latch, menu: Menu | None, *, is_down: bool) -> list[Command]:
+    def _button(self, button: int, latch: Latch, menu: Overlay | None, *, is_down: bool) -> list[Command]:
         is_menu = menu is not None and menu.is_open
         if button in BUTTONS:
             name = BUTTONS[button]
@@ -124,7 +124,7 @@ class Gamepads:
                 return [Command.RESET]
         return []
 
-    def _set(self, pressed: set[str], latch: Latch, menu: Menu | None) -> None:
+    def _set(self, pressed: set[str], latch: Latch, menu: Overlay | None) -> None:
         """These parts are down now; what has changed goes to the menu or into the latch."""
         down, up, self._pressed = pressed - self._pressed, self._pressed - pressed, pressed
         for name in sorted(up):

@@ -1,7 +1,8 @@
 """The menu that Esc opens: pages of items, driven by keys or the mouse.
 
-Item    one line: what it says, what it does, and a picture
-Menu    which page and item is chosen; events in, drawing out
+Item      one line: what it says, what it does, and a picture
+Menu      which page and item is chosen; events in, drawing out
+Overlay   what of it the window needs; a picture being cropped is one too
 
 Not here: what the pages are (session.py), how keys are kept (options.py).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import pygame
 
@@ -31,6 +33,29 @@ class Item:
     frame: Frame | None = None
     stays: bool = False
     turn: Callable[[int], None] | None = None
+
+
+class Overlay(Protocol):
+    """What gets the keys and clicks while it is open, and is drawn over the world. awaits: see Menu."""
+
+    is_open: bool
+    awaits: Callable[[int], None] | None
+
+    def handle(self, event: pygame.Event) -> None:
+        """A key or mouse event."""
+        ...
+
+    def press(self, scancode: int) -> None:
+        """A key."""
+        ...
+
+    def draw(self, surface: pygame.Surface) -> None:
+        """Over the whole window."""
+        ...
+
+    def close(self) -> None:
+        """Show nothing."""
+        ...
 
 
 class Menu:

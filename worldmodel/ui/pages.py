@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from worldmodel.data.episode import EpisodeError, list_episodes, read_json
 from worldmodel.data.states import NUM_SLOTS
+from worldmodel.env import Frame
+from worldmodel.ui.arrivals import clipboard
 from worldmodel.ui.bindings import HANDS, button_rows, pad_rows
 from worldmodel.ui.hud import LEVELS, Hud
 from worldmodel.ui.keymap import Command
@@ -33,13 +35,14 @@ ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
 @dataclass(frozen=True)
 class Library:
     """worlds: what play.py's option world takes; recordings: a folder of episodes; keys, settings: files of the player
-    that the menu writes.
+    that the menu writes; starts: (title, frame) of each.
     """
 
     worlds: tuple[str, ...] = ()
     recordings: Path = Path("recordings")
     keys: Path = Path("keys.json")
     settings: Path = Path("settings.json")
+    starts: Sequence[tuple[str, Frame]] = ()
 
 
 class Table(Protocol):
@@ -60,6 +63,10 @@ class Table(Protocol):
         """Give a button another key."""
         ...
 
+    def open(self, what: Path | Frame | None) -> None:
+        """Play what a path leads to, or begin at a picture."""
+        ...
+
     def use_hand(self, hand: str) -> None:
         """Give all buttons the keys of one of HANDS."""
         ...
@@ -72,7 +79,7 @@ class Table(Protocol):
 def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
     """The pages, each asked for anew when it is drawn."""
     return {
-        "Starts": lambda: _starts(table.runner),
+        "Starts": lambda: _starts(table),
         "Save": lambda: _slots(table.runner, Command.SAVE),
         "Load": lambda: _slots(table.runner, Command.LOAD),
         "Recordings": lambda: _recordings(table),
@@ -86,11 +93,13 @@ def _worlds(table: Table) -> list[Item]:
     return [Item(name, partial(table.leave_for, world=name, replay=None)) for name in table.library.worlds]
 
 
-def _starts(runner: Runner) -> list[Item]:
-    return [
-        Item(f"start {n}", partial(runner.send, Command.NEXT_START, n + 1), "here" if n == runner.start else "")
-        for n in range(runner.num_starts)
-    ]
+def _starts(table: Table) -> list[Item]:
+    runner, items = table.runner, []
+    for n in range(runner.num_starts):
+        title, frame = table.library.starts[n] if n < len(table.library.starts) else ("", None)
+        act = partial(runner.send, Command.NEXT_START, n + 1)
+        items.append(Item(f"start {n}", act, f"{title}  (here)" if n == runner.start else title, frame))
+    return [*items, Item("a picture from the clipboard", lambda: table.open(clipboard()), "or drop one on the window")]
 
 
 def _slots(runner: Runner, command: Command) -> list[Item]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from worldmodel.action import Action
-from worldmodel.ui.abilities import Busy, Computed, Drifting, Gauged
+from worldmodel.ui.abilities import Busy, Computed, Eye, Gauged
 from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, START
@@ -36,7 +36,7 @@ class Readings:
     spans     name -> (p50, p99, the last frames' times): of the step, of the work after it, until it was shown, and
               from the key to the flip; facts: lines about world and machine
     status    what the world is doing behind play
-    drift     standard deviations between the newest latent and those of the training set
+    drift     how far the frame's latent is from those of the training set (Eye.drift), at level full
     """
 
     fps: float
@@ -64,27 +64,29 @@ class Readings:
 
 
 class Meters:
-    """The averages change METERS_S apart."""
+    """The averages change METERS_S apart; eye: of a dreamed world."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner, self._averaged_at = runner, -METERS_S
+    def __init__(self, runner: Runner, eye: Eye | None) -> None:
+        self._runner, self._eye, self._averaged_at = runner, eye, -METERS_S
+        self._drift: float | None = None
         self._averages: dict[str, float] = {}
         self._spans: dict[str, tuple[float, float, Sequence[float]]] = {}
         self._facts: list[str] = []
 
-    def read(self, shown: Shown, hint: str) -> Readings:
-        """Those of now; shown: what is on the screen."""
+    def read(self, shown: Shown, hint: str, *, in_full: bool) -> Readings:
+        """Those of now; shown: what is on the screen. in_full: also what takes a moment to measure."""
         runner, now = self._runner, time.perf_counter()
         if now - self._averaged_at >= METERS_S:
             self._averaged_at = now
             self._average()
+            self._drift = self._eye.drift(shown.frame) if self._eye and in_full else None
         since, world = runner.taping.recording_since, runner.world
         return Readings(
             **self._averages,  # type: ignore[arg-type]
             spans=self._spans,
             facts=self._facts,
             status=world.status if isinstance(world, Busy) else None,
-            drift=world.drift() if isinstance(world, Drifting) else None,
+            drift=self._drift,
             world_fps=runner.env.fps,
             steps=runner.steps,
             action=shown.action,

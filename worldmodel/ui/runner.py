@@ -70,13 +70,13 @@ class Runner:
         recorder = env if isinstance(env, Recorder) else None
         self.world = recorder.env if recorder else env
         self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
-        self._commands: queue.SimpleQueue[tuple[Command, int]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[Command, Any]] = queue.SimpleQueue()
         self._wake, self._stop = threading.Event(), threading.Event()
         self.mailbox = Mailbox()
 
-    def send(self, command: Command, number: int = 0) -> None:
+    def send(self, command: Command, number: Any = 0) -> None:
         """Ask for a command; it is obeyed between two steps. number: which prospect, how many frames
-        back, or a start or slot and one more (0: the next).
+        back, or a start or slot and one more (0: the next); a start may also be a picture uint8 (H, W, 3).
         """
         self._commands.put((command, number))
         self._wake.set()
@@ -237,10 +237,12 @@ class Runner:
             self.latch.forget_pending()  # what was tapped during the pause was not meant for the world
         self.is_paused = wanted or self.is_over
 
-    def _next_start(self, number: int) -> None:
-        """Start number - 1, or for 0 the next one; in a world with one start, the next seed."""
+    def _next_start(self, number: Any) -> None:
+        """Start number - 1, or for 0 the next one; in a world with one start, the next seed. Or a picture."""
         self.opening = Opening(())
-        if number:
+        if not isinstance(number, int):
+            self.start = number
+        elif number:
             self.start = number - 1
         elif self.num_starts > 1:
             self.start = (self.start + 1) % self.num_starts if isinstance(self.start, int) else 0

@@ -20,10 +20,12 @@ import numpy as np
 
 from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
-from worldmodel.data.video import contact_sheet, save_image
+from worldmodel.data.video import VideoError, contact_sheet, load_image, save_image
 from worldmodel.env import Env, Frame
-from worldmodel.ui.abilities import Opening
+from worldmodel.ui.abilities import Eye, Opening
+from worldmodel.ui.arrivals import wanted_by
 from worldmodel.ui.bindings import default_bindings, rebound, save_keys
+from worldmodel.ui.crop import Crop
 from worldmodel.ui.events import pump
 from worldmodel.ui.flash import FlashGuard
 from worldmodel.ui.hud import Hud
@@ -57,7 +59,8 @@ class Session:
     library     what else the menu offers: worlds, recordings. When the player chooses one of them the session ends,
                 and `wanted` holds the options of play.py for it
     keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
-    feel        of mouse, stick and held keys
+    feel        of mouse, stick and held keys; eye: of a dreamed world, which can then begin at any picture
+    notice      a line that is shown first
     out         folder of screenshots; say: gets each message to the player, one line
 
     Neither the Env nor the window is closed here. ValueError for a pace, a hud level or keys that do not exist.
@@ -79,6 +82,8 @@ class Session:
         library: Library | None = None,
         keys: Mapping[str, Iterable[str]] | None = None,
         feel: Feel = USUAL,
+        eye: Eye | None = None,
+        notice: str = "",
         out: Path = Path("out"),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -91,8 +96,10 @@ class Session:
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
-        self.strips, self.meters = Strips(self.runner), Meters(self.runner)
+        self.strips, self.meters, self._eye = Strips(self.runner), Meters(self.runner, eye), eye
         self._is_quitting = False
+        if notice:
+            self.hud.toast(notice)
         self._begun_at = self._drawn_at = 0.0
 
     def run(self, max_frames: int | None = None, script: Script | None = None) -> Stats:
@@ -137,9 +144,10 @@ class Session:
             if newest:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
-            self.hud.draw(self.window.surface, picture, self.meters.read(self._shown, self._hint(time.perf_counter())))
-            if self.menu.is_open:
-                self.menu.draw(self.window.surface)
+            hint, in_full = self._hint(time.perf_counter()), self.hud.level == "full"
+            self.hud.draw(self.window.surface, picture, self.meters.read(self._shown, hint, in_full=in_full))
+            if self.window.menu and self.window.menu.is_open:
+                self.window.menu.draw(self.window.surface)
             else:
                 hidden = self.hud.is_table_shown
                 self.window.choices = self.strips.draw(self.window.surface, is_hidden=hidden)
@@ -165,8 +173,11 @@ class Session:
             case Command.ESCAPE:
                 self.window.release()
                 self.hud.is_table_shown = False
+                self.window.menu = self.menu
                 self.menu.open()
                 self.runner.send(Command.HOLD)
+            case Command.DROP:
+                self.open(Path(self.window.dropped.pop(0)))
             case Command.RESUME | Command.PAUSE:
                 self.hud.is_table_shown = False
                 self.runner.send(command)
@@ -177,6 +188,30 @@ class Session:
                 self.strips.choose(self.window.chosen)
             case _:
                 self.runner.send(command)
+
+    def open(self, what: Path | Frame | None) -> None:
+        """Play a world or a recording, or ask which part of a picture to begin at; what cannot be opened is told."""
+        if isinstance(what, Path):
+            wanted = wanted_by(what)
+            if wanted:
+                self.leave_for(**wanted)
+                return
+            try:
+                what = load_image(what)
+            except VideoError as error:
+                self.hud.toast(" ".join(str(error).split())[:120])
+                return
+        if what is None or self._eye is None:
+            self.hud.toast("no picture there" if what is None else "only a dreamed world begins at a picture")
+            return
+        self.runner.send(Command.HOLD)
+        self.window.release()
+        self.menu.close()
+        self.window.menu = Crop(what, self.window.size_hw, self._eye.seen, self._begin_at)
+
+    def _begin_at(self, frame: Frame) -> None:
+        self.runner.send(Command.NEXT_START, frame)
+        self.runner.send(Command.RESUME)
 
     def leave_for(self, **options: Any) -> None:
         """End the session, and tell whoever started it what to play next."""

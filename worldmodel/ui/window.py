@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import pygame
 
 from worldmodel.env import Frame
 from worldmodel.ui import gamepad
-from worldmodel.ui.menu import Menu
+from worldmodel.ui.menu import Overlay
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
 DESKTOP_SHARE = 0.8  # of the desktop's width and height, at most, for a new window
@@ -83,9 +84,9 @@ def letterbox(size_hw: tuple[int, int], window_wh: tuple[int, int], scale: str =
 class Window:
     """One resizable window for frames uint8 (H, W, 3) of size_hw.
 
-    scale: one of SCALES (letterbox); filter: one of FILTERS. It opens at the largest whole multiple within
-    DESKTOP_SHARE of the desktop. allow_headless: also where nobody sees it (tests, benchmarks).
-    Raises WindowError without a display, ValueError for another scale or filter.
+    scale: one of SCALES (letterbox); filter: one of FILTERS. It opens with `size`, width and height, or at
+    the largest whole multiple within DESKTOP_SHARE of the desktop. allow_headless: also where nobody sees it (tests,
+    benchmarks). Raises WindowError without a display, ValueError for another scale or filter.
     """
 
     def __init__(
@@ -94,19 +95,21 @@ class Window:
         size_hw: tuple[int, int],
         scale: str = "int",
         filter: str = "nearest",
+        size: Sequence[int] | None = None,
         *,
         allow_headless: bool = False,
     ) -> None:
         if scale not in SCALES or filter not in FILTERS:
             raise ValueError(f"scale must be one of {SCALES} and filter one of {FILTERS}, got {scale!r}, {filter!r}")
+        os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # real pixels, not a blurred enlargement
         try:
             pygame.display.init()
             is_headless = pygame.display.get_driver() in HEADLESS_DRIVERS
             if is_headless and not allow_headless:
                 raise WindowError("no display to open a window on. headless=true plays a tour instead.")
-            width, height = HEADLESS_SIZE if is_headless else pygame.display.get_desktop_sizes()[0]
-            room = (int(width * DESKTOP_SHARE), int(height * DESKTOP_SHARE))
-            self._windowed_size = letterbox(size_hw, room).size
+            self._desktop = HEADLESS_SIZE if is_headless else pygame.display.get_desktop_sizes()[0]
+            self._is_sized = size is not None
+            self._windowed_size = _within(size, self._desktop) if size else self._usual_size(size_hw)
             self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
         except pygame.error as error:
             raise WindowError(
@@ -119,11 +122,29 @@ class Window:
         self.size_hw, self.is_captured = size_hw, False
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
         self.settled_at = 0.0  # until then a lost focus is our own doing
-        self.menu: Menu | None = None  # gets the keys and clicks while it is open
+        self.menu: Overlay | None = None  # gets the keys and clicks while it is open
         self.choices: list[pygame.Rect] = []  # places that a click, or the key of its number, chooses
         self.chosen = 0
         self.dropped: list[str] = []  # files that were dropped on it, oldest first
         self.pads = gamepad.Gamepads()
+
+    def _usual_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        width, height = self._desktop
+        return letterbox(size_hw, (int(width * DESKTOP_SHARE), int(height * DESKTOP_SHARE))).size
+
+    def turn_to(self, title: str, size_hw: tuple[int, int]) -> None:
+        """Show frames of this size from now on; a window that was not given a size gets the usual one for them."""
+        pygame.display.set_caption(title)
+        if size_hw != self.size_hw and not self._is_sized and not self._is_fullscreen:
+            self._windowed_size = self._usual_size(size_hw)
+            self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
+        self.size_hw = size_hw
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height when it is not full screen."""
+        surface = pygame.display.get_surface()
+        return self._windowed_size if self._is_fullscreen or surface is None else surface.get_size()
 
     def draw(self, frame: Frame) -> pygame.Rect:
         """Put a frame on the window's surface, bars in black; gives the picture's place. flip() shows it."""
@@ -174,3 +195,8 @@ class Window:
         if pygame.display.get_init():
             self.release()
             pygame.display.quit()
+
+
+def _within(size: Sequence[int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """A size of last time, on a desktop that may be smaller now."""
+    return min(size[0], desktop[0]), min(size[1], desktop[1])
