@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pygame
 import pytest
 import torch
 from hypothesis import given, settings
@@ -330,3 +331,27 @@ def test_a_wrong_file_of_settings_is_answered_in_one_line(command, tmp_path, tex
     assert code == 2
     assert len(err) == 1
     assert "settings.json" in err[0]
+
+
+def test_what_cannot_be_opened_from_the_menu_is_said_and_play_goes_on(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
+    played, choices = [], [{"replay": "gone", "world": None}, {}]
+    monkeypatch.setattr(
+        play, "play_session", lambda cfg, venue, window, notice: (played.append(notice), choices.pop(0))[1]
+    )
+    code, out, err = command()
+    assert (code, err) == (0, [])
+    assert played[0] == ""
+    assert played[1].startswith("gone")
+    assert played[1] in out
+
+
+def test_the_size_of_the_window_is_found_again(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    sizes = []
+    monkeypatch.setattr(play, "Window", lambda *args: (sizes.append(args[4]), Window(*args, allow_headless=True))[1])
+    resized = lambda *args: (pygame.display.set_mode((333, 222), pygame.RESIZABLE), {})[1]  # noqa: E731
+    monkeypatch.setattr(play, "play_session", resized)
+    assert [command()[0], command()[0]] == [0, 0]
+    assert sizes == [None, [333, 222]]

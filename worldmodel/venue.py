@@ -27,6 +27,7 @@ from worldmodel.data.episode import load_episode
 from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
+from worldmodel.data.rerun import Rerun
 from worldmodel.data.states import Slots
 from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
@@ -129,8 +130,12 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
     if kind == "real":
         about["source"] = "real"
     elif kind == "both":
-        opened = Venue(Both(_real(cfg, game, tell).env, opened.env), "")  # type: ignore[arg-type]
-        about |= {"game": f"{game}-both", "check": lambda frame: None}
+        real, engine = _real(cfg, game, tell), opened.env
+        both = Both(real.env, engine)  # type: ignore[arg-type]  # a Rerun and an Engine
+        about |= {"game": f"{game}-both", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
+        assert opened.slots, "a dream can be saved"
+        identity = f"{opened.slots.identity} beside {game}"
+        opened = Venue(both, "", (), Slots(Path(cfg.saves) / f"{name}-both", identity, opened.slots.build))
     folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
     recorder = Recorder(opened.env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
     if cfg.record:
@@ -141,7 +146,12 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
 
 def _real(cfg: VenueConfig, game: str, tell: Tell) -> Venue:
     tell(f"starting {game}")
-    return Venue(open_real(game), "")
+    env = Rerun(open_real(game))
+    rules = hashlib.sha256((GAMES / f"{safe_name(game)}.yaml").read_bytes()).hexdigest()
+    slots = Slots(
+        Path(cfg.saves) / f"{safe_name(game)}-real", f"game {game} {rules}", f"{VERSION}, {platform.machine()}"
+    )
+    return Venue(env, "", (), slots)
 
 
 def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell) -> Venue:
