@@ -4,6 +4,7 @@
     python play.py world=doom env=real record=true    the real game, recorded to recordings/doom/
     python play.py world=doom env=both                real and dreamed side by side
     python play.py replay=recordings/doom/000003      watch a recording
+    python play.py replay=recordings/doom/000003 headless=true out=a.gif     film it, with the keys: mp4, gif or png
     python play.py replay=recordings/doom/000003 verify=true     dream it again and compare every frame
     python play.py replay=recordings/doom/000003 branch_at=450   play on from its frame 450
     python play.py control=script script="forward*8,left*4,fire" headless=true frames=300 out=a.mp4
@@ -44,6 +45,7 @@ from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.abilities import Opening
 from worldmodel.ui.bindings import load_keys
+from worldmodel.ui.film import export_episode
 from worldmodel.ui.latch import Feel
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script
 from worldmodel.ui.pages import Library
@@ -183,11 +185,15 @@ def play_on(cfg: Config) -> None:
 
 
 def play_headless(cfg: Config, env: Env) -> None:
-    """Film a script or the tour, as fast as the world goes."""
+    """Film a recording, a script or the tour, as fast as the world goes."""
+    if isinstance(env, Replay):
+        paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
+        say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
+        return
     opening, idle = opening_of(cfg, env), Action()
     moves = [action for action, _ in opening.moves]
     script = (lambda t: moves[t] if t < len(moves) else idle) if moves else None
-    length = env.episode.num_steps if isinstance(env, Replay) else len(moves) or round(cfg.seconds * env.fps)
+    length = len(moves) or round(cfg.seconds * env.fps)
     shown: dict[str, Any] = {"start": cfg.start, "seed": cfg.seed, "say": say}
     say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from test_session import FakeEnv, idle
 from test_window import key, post
 
-from worldmodel.action import ActionError, ActionSpace
+from worldmodel.action import Action, ActionError, ActionSpace
+from worldmodel.data.recorder import Recorder
 from worldmodel.data.states import Slots
-from worldmodel.data.video import save_image
+from worldmodel.data.video import read_video, save_image
 from worldmodel.ui.bindings import default_bindings, load_keys, rebound, save_keys
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.events import pump
@@ -250,3 +251,26 @@ def test_what_is_dropped_and_is_nothing_is_told_and_play_goes_on(window, tmp_pat
     real = table(window, tmp_path)
     drop(real, tmp_path / "own.png")
     assert real.hud._toast == "only a dreamed world begins at a picture"
+
+
+def test_a_recording_is_exported_from_the_menu_with_the_keys_on_it(window, tmp_path):
+    env = Recorder(FakeEnv(), tmp_path / "rec", source="real", game="fake")
+    env.start()
+    env.reset()
+    for _ in range(7):
+        env.step(Action({"forward"}))
+    env.stop()
+    session = table(window, tmp_path, out=tmp_path / "films")
+    choose(session, "Export", "000000")
+    session.runner.taping.close()
+    names = [f"rec-000000{ending}" for ending in (".gif", ".mp4", ".png")]
+    assert sorted(path.name for path in (tmp_path / "films").iterdir()) == names
+    assert session.runner.messages.get().startswith("exported ")
+    assert len(read_video(tmp_path / "films" / names[1])) == 8
+
+
+def test_what_cannot_be_exported_is_told(window, tmp_path):
+    session = table(window, tmp_path, out=tmp_path / "films")
+    session.export(tmp_path / "gone")
+    session.runner.taping.close()
+    assert session.runner.messages.get().startswith("not exported: ")

@@ -19,11 +19,12 @@ from worldmodel.action import ActionSpace
 from worldmodel.ui.bindings import button_rows
 from worldmodel.ui.keycaps import KEY, KeyCaps
 from worldmodel.ui.keymap import command_rows
-from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, fill, lettering, plate
+from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, lettering, plate
 from worldmodel.ui.readings import Readings
 
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
+DRIFTS = ((1.6, "usual", DIM), (2.2, "odd", LIT), (math.inf, "far from what it learnt", RED))
 PSNR_RANGE = (10.0, 40.0)  # dB, of the curve beside the real game
 
 
@@ -69,6 +70,8 @@ class Hud:
             plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
         elif readings.hint:
             plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
+        if readings.status:
+            plate(surface, [(readings.status, DIM, unit)], unit // 3, midtop=(picture.centerx, 3 * unit))
         if time.perf_counter() < self._toast_until:
             plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=(picture.centerx, above_caps - 2 * unit))
 
@@ -77,7 +80,10 @@ class Hud:
         items = _items(readings)
         if self.level == "full":
             lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
-            plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            if readings.drift is not None:
+                lines.append(_drift_line(readings.drift, unit))
+            place = plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            _draw_sparks(surface, readings.spans, place.move(0, place.height + unit // 3).topleft, unit)
         elif picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
             lines = [(text, DIM, unit) for text in items]
             plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
@@ -92,6 +98,34 @@ class Hud:
                 surface, [(f"      REC {minutes:02d}:{seconds:02d}{lost}", INK, unit)], unit // 2, topright=corner
             )
             pygame.draw.aacircle(surface, RED, (place.left + unit, place.centery), unit * 0.36)
+
+
+def _drift_line(drift: float, unit: int) -> Line:
+    """In words and in colour."""
+    word, color = next((word, color) for most, word, color in DRIFTS if drift < most)
+    return f"drift {drift:.1f}: {word}", color, unit
+
+
+def _draw_sparks(
+    surface: pygame.Surface, spans: Mapping[str, tuple[float, float, Sequence[float]]], corner: tuple[int, int],
+    unit: int,
+) -> None:  # fmt: skip
+    """A row for each span that was measured: its name, p50 / p99, and the last frames as a line from 0 ms up."""
+    left, top = corner
+    for name, (p50, p99, times) in spans.items():
+        if math.isnan(p50):
+            continue
+        place = pygame.Rect(left, top, 19 * unit, round(1.5 * unit))
+        fill(surface, place, PLATE, unit // 3)
+        text = lettering(f"{name} {p50:.0f} / {p99:.0f} ms", unit, DIM)
+        surface.blit(text, (left + unit // 2, top + unit // 4))
+        line = pygame.Rect(left + 11 * unit, top + 2, 8 * unit - unit // 2, place.height - 4)
+        most = max(*times, 1e-3) if len(times) > 1 else 0
+        if most:
+            step = line.width / (len(times) - 1)
+            points = [(line.left + i * step, line.bottom - line.height * ms / most) for i, ms in enumerate(times)]
+            pygame.draw.lines(surface, LIT, False, points)
+        top = place.bottom + 2
 
 
 def _draw_divergence(surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], unit: int) -> None:
@@ -133,9 +167,9 @@ def _more_items(readings: Readings) -> list[str]:
     """What level full adds."""
     steps = [] if readings.steps is None else [f"{readings.steps} sampling steps"]
     return [
-        f"model p99 {_number(readings.model_p99_ms)} ms",
         *steps,
-        f"unseen frames {readings.num_unseen}",
+        *readings.facts,
+        f"not seen {readings.num_unseen}, not recorded {readings.num_dropped}",
         f"start {readings.start}, seed {readings.seed}",
         f"frame {readings.frame_index}" + ("" if readings.is_exact else " (approximate since the rewind)"),
     ]

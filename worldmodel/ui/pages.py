@@ -67,6 +67,10 @@ class Table(Protocol):
         """Play what a path leads to, or begin at a picture."""
         ...
 
+    def export(self, path: Path) -> None:
+        """Make films of a recording, beside play."""
+        ...
+
     def use_hand(self, hand: str) -> None:
         """Give all buttons the keys of one of HANDS."""
         ...
@@ -82,7 +86,8 @@ def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
         "Starts": lambda: _starts(table),
         "Save": lambda: _slots(table.runner, Command.SAVE),
         "Load": lambda: _slots(table.runner, Command.LOAD),
-        "Recordings": lambda: _recordings(table),
+        "Recordings": lambda: _recordings(table, lambda path: partial(table.leave_for, replay=str(path))),
+        "Export": lambda: _recordings(table, lambda path: partial(table.export, path)),
         "Worlds": lambda: _worlds(table),
         "Controls": lambda: _controls(table),
         "Display": lambda: _display(table),
@@ -119,12 +124,13 @@ def _slots(runner: Runner, command: Command) -> list[Item]:
     return items
 
 
-def _recordings(table: Table) -> list[Item]:
+def _recordings(table: Table, act: Callable[[Path], Callable[[], None]]) -> list[Item]:
+    """The newest recordings, and what choosing one does: watch it, or make films of it."""
     try:
         paths = list_episodes(table.library.recordings)[::-1][:MOST_RECORDINGS]
     except EpisodeError:
         return []
-    return [Item(path.name, partial(table.leave_for, replay=str(path)), _facts(path)) for path in paths]
+    return [Item(path.name, act(path), _facts(path)) for path in paths]
 
 
 def _facts(path: Path) -> str:

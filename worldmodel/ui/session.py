@@ -209,6 +209,10 @@ class Session:
         self.menu.close()
         self.window.menu = Crop(what, self.window.size_hw, self._eye.seen, self._begin_at)
 
+    def export(self, path: Path) -> None:
+        """Make mp4, gif and a contact sheet of a recording, with the keys on them, beside play."""
+        self.runner.taping.export(path)
+
     def _begin_at(self, frame: Frame) -> None:
         self.runner.send(Command.NEXT_START, frame)
         self.runner.send(Command.RESUME)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EpisodeEnd, Frame
 from worldmodel.ui.film import ENDINGS, Film
 from worldmodel.ui.runner import Script
@@ -100,8 +99,6 @@ def tour(
         film.add(frame, action)
         while stats.num_frames < num_frames and time.perf_counter() < give_up_at:
             action, before = script(stats.num_frames), time.perf_counter()
-            if isinstance(env, Replay):
-                action = env.recorded_action or action
             try:
                 frame = env.step(action)
                 stats.add(None, before, before, time.perf_counter())
