@@ -7,7 +7,7 @@ from test_session import FakeEnv
 import play
 import worldmodel
 from worldmodel.data.episode import load_episode
-from worldmodel.data.recorder import EpisodeWriter
+from worldmodel.data.writer import EpisodeWriter
 from worldmodel.engine import _device
 from worldmodel.ui.window import Window
 

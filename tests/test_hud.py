@@ -223,3 +223,13 @@ def test_meters_read_what_a_world_tells_about_itself():
     assert seen.facts[-1] == "window 12 of 16 frames"
     assert len(seen.spans["model"][2]) == 5
     assert Meters(runner, None).read(runner.mailbox.last, "", in_full=True).drift is None
+
+
+def test_the_key_table_has_the_parts_of_a_gamepad_while_one_is_plugged_in():
+    meters = hud("off")
+    meters.is_table_shown = True
+    surfaces = [pygame.Surface((960, 480)) for _ in range(2)]
+    for meters.has_pad, surface in zip((False, True), surfaces, strict=True):
+        meters.draw(surface, PICTURE, readings())
+    assert (pygame.surfarray.array3d(surfaces[0]) != pygame.surfarray.array3d(surfaces[1])).any()
+    assert ("RT", "attack") in meters._pad_rows

@@ -92,7 +92,7 @@ def pad_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str,
     """The same for a gamepad, and what its other parts do; buttons without a part are left out."""
     rows = [(_keys(bindings, name, of_pad=True), name.replace("_", " ")) for name in space.buttons]
     look = [("Right stick", "look")] if any(space.mouse) else []
-    fixed = [("Start", "menu"), ("LB", Command.REWIND.value), ("Back, half a second", Command.RESET.value)]
+    fixed = [("Start", "menu"), ("LB", "time runs backwards"), ("Back, half a second", Command.RESET.value)]
     return [row for row in rows if row[0]] + look + fixed
 
 

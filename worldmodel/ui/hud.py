@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import pygame
 
 from worldmodel.action import ActionSpace
-from worldmodel.ui.bindings import button_rows
+from worldmodel.ui.bindings import button_rows, pad_rows
 from worldmodel.ui.keycaps import KEY, KeyCaps
 from worldmodel.ui.keymap import command_rows
 from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, lettering, plate
@@ -25,6 +25,7 @@ from worldmodel.ui.readings import Readings
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
 DRIFTS = ((1.6, "usual", DIM), (2.2, "odd", LIT), (math.inf, "far from what it learnt", RED))
+CURVE = 7  # heights of letters that the curve beside the real game needs
 PSNR_RANGE = (10.0, 40.0)  # dB, of the curve beside the real game
 
 
@@ -35,12 +36,14 @@ class Hud:
         if level not in LEVELS:
             raise ValueError(f"hud must be one of {LEVELS}, got {level!r}")
         self.title, self.level, self.is_table_shown = title, level, False
+        self.has_pad = False  # the key table then has its parts too
         self.bind(space, bindings)
         self._toast, self._toast_until = "", 0.0
 
     def bind(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
         """Show these keys from now on."""
         self._caps, self._table = KeyCaps(space, bindings), (button_rows(space, bindings), command_rows())
+        self._pad_rows = [("", ""), ("Gamepad", ""), *pad_rows(space, bindings)]
 
     def toast(self, text: str) -> None:
         """Show a line for TOAST_S seconds, at every level."""
@@ -53,7 +56,8 @@ class Hud:
     def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings) -> None:
         """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table."""
         if self.is_table_shown:
-            _draw_table(surface, self._table)
+            buttons, commands = self._table
+            _draw_table(surface, (buttons + self._pad_rows * self.has_pad, commands))
             return
         unit = max(14, round(surface.get_height() / 34))
         if self.level != "off":
@@ -61,7 +65,8 @@ class Hud:
             self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
         if readings.divergence is not None:
             _draw_divergence(surface, picture, readings.divergence, unit)
-        above_caps = surface.get_height() - round((1 + self._caps.num_rows) * KEY * unit)
+        curve = 0 if readings.divergence is None else CURVE * unit
+        above_caps = surface.get_height() - max(curve, round((1 + self._caps.num_rows) * KEY * unit))
         if readings.rewound_s is not None:
             kind = "exact" if readings.is_exact else "approximate"
             line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
@@ -132,7 +137,7 @@ def _draw_divergence(surface: pygame.Surface, picture: pygame.Rect, curve: Seque
     """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync."""
     for text, x in (("real", picture.left + picture.width // 4), ("dream", picture.left + picture.width * 3 // 4)):
         plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, picture.top + 3 * unit))
-    place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), 5 * unit)
+    place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), (CURVE - 2) * unit)
     place.midbottom = (picture.centerx, picture.bottom - unit)
     fill(surface, place, PLATE, unit // 2)
     known = [value for value in curve if value is not None]

@@ -144,6 +144,7 @@ class Session:
             if newest:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
+            self.hud.has_pad = self.window.pads.is_there
             hint, in_full = self._hint(time.perf_counter()), self.hud.level == "full"
             self.hud.draw(self.window.surface, picture, self.meters.read(self._shown, hint, in_full=in_full))
             if self.window.menu and self.window.menu.is_open:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from worldmodel.action import Action
 from worldmodel.data.episode import STEPS, Meta
-from worldmodel.data.recorder import Recorder, next_episode
+from worldmodel.data.recorder import Recorder
+from worldmodel.data.writer import next_episode
 from worldmodel.env import Frame
 from worldmodel.ui.film import ENDINGS, export, export_episode
 
