@@ -86,7 +86,7 @@ class Config(VenueConfig):
     settings: str
 
     def __post_init__(self) -> None:
-        self.feel = Feel(**{field.name: getattr(self, field.name) for field in fields(Feel)})  # refuses what is absurd
+        feel_of(self)  # refuses what is absurd
         check_choices(vars(self))
         if not self.replay and (self.verify or self.branch_at is not None):
             raise ValueError("verify and branch_at need a recording: replay=FOLDER")
@@ -122,6 +122,17 @@ def verify(cfg: Config, env: Env) -> None:
         at = f"frame {t} ({t / env.fps:.1f} s)"
         raise ReplayError(f"{cfg.replay}: {at} is the first that differs. Another machine, torch or version made it.")
     say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
+
+
+def feel_of(cfg: Config) -> Feel:
+    """How mouse, stick and held keys feel. ValueError for what is absurd."""
+    return Feel(
+        degrees_per_pixel=cfg.degrees_per_pixel,
+        stick_degrees=cfg.stick_degrees,
+        dead_zone=cfg.dead_zone,
+        invert_y=cfg.invert_y,
+        toggle=cfg.toggle,
+    )
 
 
 class RecordingError(ValueError):
@@ -235,7 +246,7 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     """One session in a window; gives what to play next."""
     env = venue.env
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
-    view: dict[str, Any] = {"hud": cfg.hud, "feel": cfg.feel, "out": Path(cfg.out), "notice": notice}
+    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
     world |= {"opening": opening_of(cfg, env), "library": library(cfg, venue)}
     view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons)

@@ -324,7 +324,7 @@ def test_a_player_takes_over_at_a_frame_of_a_recording(command, tmp_path, monkey
 
 def test_settings_stand_between_the_conf_and_the_command_line(command, monkeypatch, tmp_path):
     seen = []
-    kept = lambda cfg, notice: (seen.append((cfg.scale, cfg.feel.dead_zone, cfg.hud)), (None, None))[1]  # noqa: E731
+    kept = lambda cfg, notice: (seen.append((cfg.scale, cfg.dead_zone, cfg.hud)), (None, None))[1]  # noqa: E731
     monkeypatch.setattr(play, "play", kept)
     (tmp_path / "settings.json").write_text('{"scale": "fit", "dead_zone": 0.3}')
     assert command("dead_zone=0.1")[0] == 0
