@@ -4,6 +4,7 @@
     python play.py world=doom env=real record=true    the real game, recorded to recordings/doom/
     python play.py world=doom env=both                real and dreamed side by side
     python play.py replay=recordings/doom/000003      watch a recording
+    python play.py replay=recordings/doom/000003 headless=true out=a.gif     film it, with the keys: mp4, gif or png
     python play.py replay=recordings/doom/000003 verify=true     dream it again and compare every frame
     python play.py replay=recordings/doom/000003 branch_at=450   play on from its frame 450
     python play.py control=script script="forward*8,left*4,fire" headless=true frames=300 out=a.mp4
@@ -23,11 +24,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises its errors instead of printing them: attempt() answers for all
 
 import gc
-import hashlib
-import json
-import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -37,133 +36,62 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+import worldmodel
 from worldmodel.action import Action
-from worldmodel.config import load_yaml, typed
-from worldmodel.data.both import Both
+from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
-from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
-from worldmodel.data.states import Slots
 from worldmodel.env import Env, EnvError
 from worldmodel.ui.abilities import Opening
-from worldmodel.ui.keymap import load_keys
-from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script, safe_name
+from worldmodel.ui.bindings import load_keys
+from worldmodel.ui.film import export_episode
+from worldmodel.ui.latch import Feel
+from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script
 from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
+from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, load_settings
+from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
+from worldmodel.venue import Venue, VenueConfig, open_venue, peek
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
-GAMES = Path(__file__).with_name("conf") / "game"
-VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
 FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
-QUEUED_STEPS = 64  # of a recording may wait for the disk
 say = partial(print, flush=True)
 
 
 @dataclass(kw_only=True)
-class Config:
+class Config(VenueConfig):
     """What can be chosen; the values and their meaning are in conf/play.yaml."""
 
-    world: str | None
-    env: str
-    replay: str | None
-    verify: bool
-    branch_at: int | None
     control: str
     script: str
     start: Any
-    seed: int
-    steps: int | None
-    device: str
-    threads: int | None
-    compile: bool
-    record: Any
     pace: str
     hud: str
     scale: str
     filter: str
     fullscreen: bool
     degrees_per_pixel: float
+    stick_degrees: float
+    dead_zone: float
+    invert_y: bool
+    toggle: bool
     headless: Any
     seconds: float
     frames: int | None
     out: str
     keys: str
-    saves: str
+    settings: str
 
     def __post_init__(self) -> None:
+        feel_of(self)  # refuses what is absurd
         check_choices(vars(self))
         if not self.replay and (self.verify or self.branch_at is not None):
             raise ValueError("verify and branch_at need a recording: replay=FOLDER")
         if (self.control == "script") != bool(self.script):
             raise ValueError('control=script and script="forward*8,left*4,fire" belong together')
-
-
-@dataclass
-class Opened:
-    """What is played: the Env, its title, how many starts it has, and where its states are saved."""
-
-    env: Env
-    title: str
-    num_starts: int
-    slots: Slots | None
-
-
-def open_real(name: str) -> Env:
-    """The real game of that name. EnvError if it is not installed."""
-    from worldmodel.games import GameConfig, open_game
-
-    return open_game(typed(GameConfig, load_yaml(GAMES / f"{safe_name(name)}.yaml")))
-
-
-def open_env(cfg: Config, player: str) -> Opened:
-    """What was asked for; player: who a recording says has acted."""
-    episode = load_episode(cfg.replay) if cfg.replay else None
-    if cfg.replay and not (cfg.verify or cfg.branch_at is not None):
-        replay = Replay(cfg.replay)
-        identity = f"episode {hashlib.sha256(json.dumps(replay.episode.meta.to_json()).encode()).hexdigest()}"
-        return Opened(replay, f"{cfg.replay} (replay)", 1, Slots(Path(cfg.saves) / "replay", identity, VERSION))
-    import worldmodel
-
-    told = str(episode.meta.extra.get("world", "")) if episode else ""
-    chosen = cfg.world or told or worldmodel.default_world()
-    world = worldmodel.load(chosen)
-    is_real = cfg.env == "real" if episode is None else episode.meta.source == "real"
-    is_both = episode is None and cfg.env == "both"
-    if episode and not is_real and episode.meta.world_sha256 != world.sha256:
-        raise ValueError(
-            f"{cfg.replay}: recorded in another world or version than {chosen}. Choose it with world=PATH."
-        )
-    name = safe_name(world.name)
-    about: dict[str, Any] = {"game": world.info["game"], "licence": world.info["licence"], "player": player}
-    about["extra"] = {"world": chosen}
-    env: Env
-    num_starts, slots = 1, None
-    if is_real:
-        env = open_real(world.info["game"])
-        about["source"] = "real"
-    else:
-        import torch
-
-        threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
-        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
-        num_starts = len(world.starts)
-        about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
-        build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
-        slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)
-        about["check"] = partial(diagnosis, engine)
-        if is_both:
-            env, num_starts, slots = Both(open_real(world.info["game"]), engine), 1, None
-            about |= {"game": f"{world.info['game']}-both", "check": lambda frame: None}
-    folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
-    recorder = Recorder(env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
-    if cfg.record:
-        recorder.start()
-    return Opened(
-        recorder, f"{name} ({'real' if is_real else 'real beside dream' if is_both else 'dream'})", num_starts, slots
-    )
 
 
 class ReplayError(ValueError):
@@ -196,82 +124,143 @@ def verify(cfg: Config, env: Env) -> None:
     say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
 
 
-def play(cfg: Config) -> Config | None:
+def feel_of(cfg: Config) -> Feel:
+    """How mouse, stick and held keys feel. ValueError for what is absurd."""
+    return Feel(
+        degrees_per_pixel=cfg.degrees_per_pixel,
+        stick_degrees=cfg.stick_degrees,
+        dead_zone=cfg.dead_zone,
+        invert_y=cfg.invert_y,
+        toggle=cfg.toggle,
+    )
+
+
+class RecordingError(ValueError):
+    """A recording that was asked for stopped before the end; the play did not."""
+
+
+def play(cfg: Config, notice: str = "") -> tuple[Config | None, str | None]:
     """Open the world and hand it to a window, or to the tour where there is none; gives what to play next, if anything
-    was chosen in the menu.
+    was chosen in the menu, and why a recording stopped, if one did. notice: shown first.
     """
     is_windowed = not cfg.verify and has_display() if cfg.headless == "auto" else not cfg.headless
-    if cfg.headless == "auto" and not is_windowed and not cfg.verify:
+    if is_windowed:
+        wanted, problem = play_in_window(cfg, notice)
+        return (replace(cfg, **FROM_THE_START | wanted) if wanted else None), problem
+    if cfg.headless == "auto" and not cfg.verify:
         say(f"no display: playing a tour of {cfg.seconds:g} s instead")
-    begun, wanted = time.perf_counter(), dict[str, Any]()
-    opened = open_env(cfg, "human" if is_windowed else "tour")
-    env = opened.env
+    begun = time.perf_counter()
+    venue = open_venue(cfg, "tour")
+    env = venue.env
     try:
-        say(f"{opened.title}: loaded in {time.perf_counter() - begun:.2f} s")
-        cfg.start = load_start(cfg.start, env.size_hw, say)
+        say(f"{venue.title}: loaded in {time.perf_counter() - begun:.2f} s")
         if cfg.verify:
             verify(cfg, env)
-        elif is_windowed:
-            wanted = play_in_window(cfg, opened)
         else:
-            play_headless(cfg, env)
+            play_headless(replace(cfg, start=load_start(cfg.start, env.size_hw, say)), env)
     finally:
         env.close()
-    return replace(cfg, **FROM_THE_START | wanted) if wanted else None
+    return None, env.problem if isinstance(env, Recorder) else None
+
+
+def with_settings(cfg: Config, arguments: Sequence[str]) -> Config:
+    """What the player has set in the menu, where the command line does not say otherwise. SettingsError names the
+    file.
+    """
+    given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    kept = {key: value for key, value in load_settings(Path(cfg.settings)).items() if key in KEPT and key not in given}
+    try:
+        return replace(cfg, **kept)
+    except ValueError as error:
+        raise SettingsError(f"{cfg.settings}: {error}. Correct it, or delete it for the usual settings.") from error
 
 
 def play_on(cfg: Config) -> None:
-    """Play, and then what was chosen in the menu, until the player quits."""
+    """Play, and then what was chosen in the menu, until the player quits. What cannot be opened from the menu is said,
+    and play goes on where it was; RecordingError at the end if a recording was lost.
+    """
     chosen: Config | None = cfg
+    before, notice, problems = None, "", list[str]()
     while chosen:
-        chosen = play(chosen)
+        try:
+            following, problem = play(chosen, notice)
+            before, chosen, notice = chosen, following, ""
+            problems += [problem] if problem else []
+        except USER_ERRORS as error:
+            if before is None:
+                raise
+            before, chosen, notice = None, before, " ".join(str(error).split())
+            say(notice)
+    if problems:
+        raise RecordingError(f"{problems[0]}. What was recorded before is kept. Make room, and record again.")
 
 
 def play_headless(cfg: Config, env: Env) -> None:
-    """Film a script or the tour, as fast as the world goes."""
+    """Film a recording, a script or the tour, as fast as the world goes."""
+    if isinstance(env, Replay):
+        paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
+        say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
+        return
     opening, idle = opening_of(cfg, env), Action()
     moves = [action for action, _ in opening.moves]
     script = (lambda t: moves[t] if t < len(moves) else idle) if moves else None
-    length = env.episode.num_steps if isinstance(env, Replay) else len(moves) or round(cfg.seconds * env.fps)
+    length = len(moves) or round(cfg.seconds * env.fps)
     shown: dict[str, Any] = {"start": cfg.start, "seed": cfg.seed, "say": say}
     say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 
 
-def library(cfg: Config, env: Env, keys: Path) -> Library:
+def library(cfg: Config, venue: Venue) -> Library:
     """What the menu offers beside this world."""
-    import worldmodel
-
-    folder = env.folder if isinstance(env, Recorder) else Path(str(cfg.replay)).parent
+    folder = venue.env.folder if isinstance(venue.env, Recorder) else Path(str(cfg.replay)).parent
     others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
-    return Library((*worldmodel.worlds(), *others), folder, keys)
+    return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), venue.starts)
 
 
-def play_in_window(cfg: Config, opened: Opened) -> dict[str, Any]:
-    """Play until the player quits; gives the options of what was chosen in the menu instead, if anything was."""
-    env = opened.env
-    window = Window(f"worldmodel: {opened.title}", env.size_hw, cfg.scale, cfg.filter)
+def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None]:
+    """Play until the player quits; gives the options of what was chosen in the menu instead, if anything was, and why
+    a recording stopped. The window is there first, with the world's picture, and keeps its size for the next time.
+    """
+    size_hw, picture = peek(cfg, cfg.start)
+    place = "replay" if cfg.replay else f"{Path(cfg.world or worldmodel.default_world()).name} ({cfg.env})"
+    window = Window("worldmodel", size_hw, cfg.scale, cfg.filter, load_settings(Path(cfg.settings))[SIZES].get(place))
     try:
         if cfg.fullscreen:
             window.toggle_fullscreen()
-        world: dict[str, Any] = {"pace": cfg.pace, "start": cfg.start, "seed": cfg.seed}
-        view: dict[str, Any] = {"hud": cfg.hud, "degrees_per_pixel": cfg.degrees_per_pixel, "out": Path(cfg.out)}
-        world |= {"title": opened.title, "num_starts": opened.num_starts, "slots": opened.slots}
-        keys = Path(cfg.keys)
-        world |= {"opening": opening_of(cfg, env), "library": library(cfg, env, keys)}
-        view["keys"] = load_keys(keys, env.actions.buttons)
-        session = Session(env, window, say=say, **world, **view)
-        gc.freeze()  # what is loaded stays: the collector need not walk through it during play
-        script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
-        say(session.run(cfg.frames, script).summary())
-        return session.wanted
+        venue = open_behind(window, place, picture, lambda tell: open_venue(cfg, "human", tell), say)
+        try:
+            window.turn_to(f"worldmodel: {venue.title}", venue.env.size_hw)
+            size = window.size
+            wanted = play_session(cfg, venue, window, notice)
+            if window.size != size:
+                keep_settings(Path(cfg.settings), {SIZES: {place: list(window.size)}})
+        finally:
+            venue.env.close()
+        return wanted, venue.env.problem if isinstance(venue.env, Recorder) else None
+    except Left:
+        return {}, None
     finally:
         window.close()
+
+
+def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict[str, Any]:
+    """One session in a window; gives what to play next."""
+    env = venue.env
+    world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
+    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
+    world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
+    world |= {"opening": opening_of(cfg, env), "library": library(cfg, venue)}
+    view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons)
+    session = Session(env, window, say=say, **world, **view)
+    gc.freeze()  # what is loaded stays: the collector need not walk through it during play
+    script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
+    say(session.run(cfg.frames, script).summary())
+    return session.wanted
 
 
 @hydra.main(version_base="1.3", config_path=str(Path(__file__).with_name("conf")), config_name="play")
 def main(raw: DictConfig) -> None:
     """Hydra's door; it exits here, because hydra writes a line of its own about errors that pass through it."""
-    sys.exit(attempt(lambda: play_on(typed(Config, raw)), USER_ERRORS))
+    sys.exit(attempt(lambda: play_on(with_settings(typed(Config, raw), sys.argv[1:])), USER_ERRORS))
 
 
 def run() -> int:

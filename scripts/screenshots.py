@@ -16,15 +16,17 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 import pygame
 
-import play
 import worldmodel
 from worldmodel.data.both import Both
+from worldmodel.data.rerun import Rerun
 from worldmodel.data.states import Slots
 from worldmodel.env import Env
+from worldmodel.tokenizer.eye import Eye
 from worldmodel.ui.keymap import LABELS
 from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
+from worldmodel.venue import open_real
 
 DOCS = Path(__file__).parent.parent / "docs"
 CODES = {label: code for code, label in LABELS.items()}
@@ -134,12 +136,16 @@ def both_story(camera: Camera, session: Session) -> Story:
     camera.shoot("both")
 
 
-def film(env: Env, story: Callable[[Camera, Session], Story], title: str, folder: Path, start: int) -> None:
+def film(
+    env: Env, story: Callable[[Camera, Session], Story], title: str, folder: Path, start: int, eye: Eye | None = None
+) -> None:
     """Play a story in a window."""
     camera = Camera("screenshots", env.size_hw, allow_headless=True)
     slots = Slots(folder, title, "here")
     library = Library(("doom_garden",), folder / "recordings", folder / "keys.json")
-    session = Session(env, camera, title=title, start=start, pace="uncapped", slots=slots, library=library, say=print)
+    session = Session(
+        env, camera, title=title, start=start, pace="uncapped", slots=slots, library=library, eye=eye, say=print
+    )
     camera.story = story(camera, session)
     session.run()
     camera.close()
@@ -150,10 +156,11 @@ def main() -> None:
     """Take them all."""
     names = [argument for argument in sys.argv[1:] if argument != "real"]
     world = worldmodel.load(names[0] if names else worldmodel.default_world())
+    eye = Eye(world.tokenizer, world.start_frames.flatten(0, 1))
     with tempfile.TemporaryDirectory() as folder:
-        film(worldmodel.Engine(world, threads=1), dream_story, f"{world.name} (dream)", Path(folder), start=2)
+        film(worldmodel.Engine(world, threads=1), dream_story, f"{world.name} (dream)", Path(folder), 2, eye)
         if "real" in sys.argv:
-            both = Both(play.open_real(world.info["game"]), worldmodel.Engine(world, threads=1))
+            both = Both(Rerun(open_real(world.info["game"])), worldmodel.Engine(world, threads=1))
             film(both, both_story, f"{world.name} (real beside dream)", Path(folder), start=0)
 
 

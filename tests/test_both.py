@@ -5,6 +5,7 @@ import pytest
 
 from worldmodel.action import Action, ActionError, ActionSpace
 from worldmodel.data.both import CONTEXT, GAP, Both, psnr
+from worldmodel.data.states import Slots
 from worldmodel.env import Env, Rewindable, Sampled
 
 H, W = 4, 6
@@ -30,11 +31,39 @@ class Game:
     def close(self):
         self.is_closed = True
 
+    status = None
+
+    def reach(self):
+        return len(self.seen), len(self.seen)
+
+    def rewind(self, frames):
+        for action in self.seen[len(self.seen) - frames :]:
+            self.count -= ("add" in action.buttons) + self.drift
+        del self.seen[len(self.seen) - frames :]
+        return self.shown()
+
+    def state(self):
+        return {"count": self.count, "seen": len(self.seen)}
+
+    def load_state(self, state):
+        if state["count"] < 0:
+            raise ValueError("of another version")
+        self.count, self.seen = state["count"], [Action()] * state["seen"]
+        return self.shown()
+
+    drift = 0
+
+    def shown(self):
+        return self.frame()
+
 
 class Dream(Game):
     """Counts wrongly by one a step, and begins where it is told."""
 
-    steps = 2
+    steps, seed, drift = 2, 0, 1
+
+    def shown(self):
+        return self.frame()
 
     def reset(self, *, start=0, seed=0):
         frames, moves = start
@@ -44,9 +73,9 @@ class Dream(Game):
         return self.frame()
 
     def step(self, action):
-        frame = super().step(action)
+        super().step(action)
         self.count += 1
-        return frame + 1
+        return self.frame()
 
     def settle(self):
         self.is_settled = True
@@ -64,10 +93,10 @@ def halves(frame):
     return int(frame[0, 0, 0]), int(frame[0, -1, 0])
 
 
-def test_it_is_an_env_with_sampling_steps_that_cannot_go_back(both):
+def test_it_is_an_env_with_sampling_steps_that_can_go_back(both):
     assert isinstance(both, Env)
     assert isinstance(both, Sampled)
-    assert not isinstance(both, Rewindable)
+    assert isinstance(both, Rewindable)
     both.steps = 1
     assert both.dream.steps == 1
 
@@ -99,6 +128,54 @@ def test_resync_sets_the_dream_to_the_last_real_frames(both):
     both.close()
     assert both.real.is_closed
     assert both.dream.is_closed
+
+
+def test_both_go_back_together_and_the_dream_can_be_set_to_reality_from_there(both):
+    moves = [Action({"add"}) if t % 3 else Action() for t in range(9)]
+    frames = [both.step(move) for move in moves]
+    curve = both.divergence
+    np.testing.assert_array_equal(both.rewind(4), frames[4])
+    assert both.divergence == curve[:-4]
+    np.testing.assert_array_equal([both.step(move) for move in moves[5:]], frames[5:])
+    assert both.divergence == curve
+    both.rewind(2)
+    both.resync()
+    seen, led = both.dream.begun_with
+    assert (len(seen), led[-7:]) == (CONTEXT, moves[:7])
+    assert seen[-1, 0, 0, 0] == both.real.count
+
+
+def test_going_back_ends_where_the_dream_was_set_to_reality(both):
+    both.step(Action())
+    both.resync()
+    frame = both.step(Action({"add"}))
+    assert both.reach() == (1, 1)
+    both.step(Action())
+    assert both.rewind(99)[0, 0, 0] == frame[0, 0, 0] - 1
+
+
+def test_a_state_of_both_goes_through_a_file_and_fits_both_or_neither(both, tmp_path):
+    slots = Slots(tmp_path, "both", "here")
+    for _ in range(5):
+        frame = both.step(Action({"add"}))
+    slots.save(0, both.state(), frame, 5)
+    both.step(Action())
+    state = slots.load(0)[0]
+    shown = both.dream.count
+    with pytest.raises(ValueError, match="another version"):
+        both.load_state({**state, "real": {"count": -1, "seen": 0}})
+    assert both.dream.count == shown
+    np.testing.assert_array_equal(both.load_state(state), frame)
+    frames, moves = (both.resync(), both.dream.begun_with)[1]
+    assert frames[:, 0, 0, 0].tolist() == [20] * 11 + [21, 22, 23, 24, 25]
+    assert moves[-5:] == [Action({"add"})] * 5
+
+
+def test_only_the_dreams_half_is_looked_at(both):
+    frame = both.step(Action())
+    np.testing.assert_array_equal(both.dreamed(frame), both.dream.frame())
+    both.seed = 8
+    assert both.dream.seed == 8
 
 
 def test_a_game_with_other_actions_is_refused():

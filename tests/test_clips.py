@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips
 from worldmodel.data.episode import Meta, write_json
-from worldmodel.data.recorder import EpisodeWriter
+from worldmodel.data.writer import EpisodeWriter
 
 LENGTHS = (5, 9, 3, 7)  # frames of the episodes
 

@@ -8,6 +8,7 @@ import pytest
 
 from worldmodel.action import Action
 from worldmodel.config import load_yaml, typed
+from worldmodel.data.rerun import Rerun
 from worldmodel.games import GameConfig, open_game
 from worldmodel.games.doom import _walls
 from worldmodel.games.players import PlayersConfig, mix
@@ -166,3 +167,11 @@ def test_high_steps_and_low_gaps_are_walls_but_stairs_and_closed_doors_are_not(f
     walls = _walls(SimpleNamespace(sectors=[room(0, 0, 128), room(100, floor, ceiling)], objects=[]))
     assert ([100.0, 0.0, 100.0, 100.0] in walls.tolist()) == stops
     assert [0.0, 0.0, 100.0, 0.0] in walls.tolist()
+
+
+def test_a_game_goes_back_and_on_as_it_was(game):
+    env = Rerun(game)
+    actions = [Action({"forward", "attack"} if t % 5 else {"turn_left"}, (0.3 * t, 0.0)) for t in range(40)]
+    frames = [env.reset(start=1, seed=4), *(env.step(action) for action in actions)]
+    np.testing.assert_array_equal(env.rewind(25), frames[15])
+    np.testing.assert_array_equal([env.step(action) for action in actions[15:]], frames[16:])

@@ -12,7 +12,7 @@ from worldmodel.data.episode import (
     read_index,
     write_index,
 )
-from worldmodel.data.recorder import EpisodeWriter
+from worldmodel.data.writer import EpisodeWriter
 
 T, H, W = 43, 16, 26
 SPACE = ActionSpace(("forward", "fire", "use"), (12.0, 0.0))

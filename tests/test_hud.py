@@ -1,10 +1,19 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pygame
 import pytest
+from test_session import FakeEnv
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.ui.hud import KEY, LEVELS, LIT, RED, Hud, KeyCaps, Readings
-from worldmodel.ui.keymap import KEYS, Command, default_bindings
+from worldmodel.ui.bindings import default_bindings
+from worldmodel.ui.hud import LEVELS, Hud, _drift_line
+from worldmodel.ui.keycaps import KEY, KeyCaps
+from worldmodel.ui.keymap import KEYS, Command
+from worldmodel.ui.latch import Feel, Latch
+from worldmodel.ui.paint import LIT, RED
+from worldmodel.ui.readings import Meters, Readings
+from worldmodel.ui.runner import Runner
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
 
 SPACE = ActionSpace(("forward", "strafe_left", "turn_left", "attack", "use"), (20.0, 0.0))
@@ -20,6 +29,10 @@ def readings(**changed) -> Readings:
             **values,
             "frame_index": 9,
             "num_unseen": 0,
+            "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
+            "facts": ["cpu, float32"],
+            "status": None,
+            "drift": None,
             "num_dropped": 0,
             "divergence": None,
             "is_paused": False,
@@ -119,7 +132,7 @@ def test_the_key_table_names_every_button_and_command():
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
-    without_keys = {Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
+    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 
@@ -165,3 +178,58 @@ def test_stats_keep_the_newest_frames_only():
         stats.add(None, i, i, i)
     assert len(stats.times()) == KEPT_FRAMES
     assert stats.times(last=3)[:, END].tolist() == [KEPT_FRAMES + 7, KEPT_FRAMES + 8, KEPT_FRAMES + 9]
+
+
+def test_sparklines_and_facts_stand_in_full_only():
+    spans = {"model": (38.0, 45.0, [30.0, 38.0, 45.0]), "settle": (float("nan"), float("nan"), [])}
+    for level, is_more in (("min", False), ("full", True)):
+        plain, more = drawn(hud(level), spans={}), drawn(hud(level), spans=spans)
+        assert (plain != more).any() == is_more
+    assert (drawn(hud("full"), facts=[]) != drawn(hud("full"), facts=["cpu, float32", "memory 300 MiB"])).any()
+
+
+def test_drift_is_told_in_words_and_colour_where_it_is_known():
+    texts = [_drift_line(drift, 14) for drift in (0.9, 1.8, 5.0)]
+    assert [text for text, _, _ in texts] == [
+        "drift 0.9: usual",
+        "drift 1.8: odd",
+        "drift 5.0: far from what it learnt",
+    ]
+    assert len({color for _, color, _ in texts}) == 3
+    assert (drawn(hud("full"), drift=None) != drawn(hud("full"), drift=0.9)).any()
+
+
+def test_what_is_done_behind_play_is_told_at_every_level():
+    assert not drawn(hud("off")).any()
+    assert drawn(hud("off"), status="compiling, 12 s").any()
+
+
+def test_meters_read_what_a_world_tells_about_itself():
+    class Told(FakeEnv):
+        status = "compiling, 3 s"
+
+        def gauges(self):
+            return {"window": "12 of 16 frames"}
+
+    env = Told()
+    runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
+    runner._reset()
+    for _ in range(5):
+        runner._step(lambda step: Action())
+    meters = Meters(runner, SimpleNamespace(drift=lambda frame: 1.5))
+    seen = meters.read(runner.mailbox.last, "", in_full=True)
+    assert (seen.status, seen.drift) == ("compiling, 3 s", 1.5)
+    assert seen.facts[0] == "fake, fake"
+    assert seen.facts[-1] == "window 12 of 16 frames"
+    assert len(seen.spans["model"][2]) == 5
+    assert Meters(runner, None).read(runner.mailbox.last, "", in_full=True).drift is None
+
+
+def test_the_key_table_has_the_parts_of_a_gamepad_while_one_is_plugged_in():
+    meters = hud("off")
+    meters.is_table_shown = True
+    surfaces = [pygame.Surface((960, 480)) for _ in range(2)]
+    for meters.has_pad, surface in zip((False, True), surfaces, strict=True):
+        meters.draw(surface, PICTURE, readings())
+    assert (pygame.surfarray.array3d(surfaces[0]) != pygame.surfarray.array3d(surfaces[1])).any()
+    assert ("RT", "attack") in meters._pad_rows

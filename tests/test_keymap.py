@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldmodel.action import Action, ActionError, ActionSpace, cancel_opposites
+from worldmodel.ui.bindings import button_rows, default_bindings
 from worldmodel.ui.keymap import (
     COMMAND_CODES,
     MOUSE_LEFT,
     Command,
-    Latch,
-    button_rows,
     code_label,
     code_of,
     command_of,
     command_rows,
-    default_bindings,
+    is_pad,
 )
+from worldmodel.ui.latch import Feel, Latch
 
 DOOM = ActionSpace(
     ("forward", "backward", "strafe_left", "strafe_right", "turn_left", "turn_right", "attack", "use"), (20.0, 0.0)
@@ -27,11 +27,11 @@ W, S, A, UP = pygame.KSCAN_W, pygame.KSCAN_S, pygame.KSCAN_A, pygame.KSCAN_UP
 
 
 def latch(space: ActionSpace = DOOM) -> Latch:
-    return Latch(space, default_bindings(space.buttons), degrees_per_pixel=0.5)
+    return Latch(space, default_bindings(space.buttons), Feel(degrees_per_pixel=0.5), 10.0)
 
 
 def labels(bindings: dict[int, str], name: str) -> list[str]:
-    return [code_label(code) for code, bound in bindings.items() if bound == name]
+    return [code_label(code) for code, bound in bindings.items() if bound == name and not is_pad(code)]
 
 
 def test_doom_is_played_with_the_usual_keys():
@@ -102,7 +102,7 @@ def test_the_readme_has_the_key_table_of_the_program():
 
 def test_a_binding_to_a_button_the_world_lacks_is_refused():
     with pytest.raises(ActionError):
-        Latch(ActionSpace(("use",)), {W: "forward"}, 0.1)
+        Latch(ActionSpace(("use",)), {W: "forward"}, Feel(), 10.0)
 
 
 def test_a_tap_shorter_than_a_step_counts_for_one_step():
@@ -177,7 +177,7 @@ def test_after_a_pause_held_keys_count_and_old_taps_do_not():
 
 def test_input_time_is_that_of_the_oldest_event_in_the_action(monkeypatch):
     clock = iter([1.0, 2.0])
-    monkeypatch.setattr("worldmodel.ui.keymap.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("worldmodel.ui.latch.time.perf_counter", lambda: next(clock))
     keys = latch()
     keys.press(W)
     keys.move(4, 0)
@@ -237,7 +237,7 @@ def test_any_sequence_of_events_gives_what_the_law_says(events):
 
 
 def test_no_motion_is_lost_between_two_threads():
-    keys = Latch(ActionSpace((), (1e9, 0.0)), {}, degrees_per_pixel=1.0)
+    keys = Latch(ActionSpace((), (1e9, 0.0)), {}, Feel(degrees_per_pixel=1.0), 10.0)
     hand = threading.Thread(target=lambda: [keys.move(1, 0) for _ in range(20_000)])
     hand.start()
     total = 0.0

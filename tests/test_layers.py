@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "engine": "action env tokenizer model diffusion bundle",
     "evaluation": "action env data tokenizer model diffusion engine",
     "ui": "action env data",
+    "venue": "action env config data games tokenizer bundle engine",
     "gym": "action env",
 }
 DOORS = {
@@ -103,6 +104,7 @@ def test_a_room_imports_only_what_lies_below_it(path):
     if ours is None:
         return  # worldmodel/__init__.py hands out the public names
     theirs = {room(m) for m in imports(path) if m.split(".")[0] == "worldmodel"}
+    theirs -= {None} if ours == "venue" else set()  # it opens worlds by their public names
     assert theirs <= {ours, *MAY_IMPORT[ours].split()}
 
 

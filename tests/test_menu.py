@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pygame
 import pytest
 from hypothesis import given, settings
@@ -9,11 +10,16 @@ from hypothesis import strategies as st
 from test_session import FakeEnv, idle
 from test_window import key, post
 
-from worldmodel.action import ActionError, ActionSpace
+from worldmodel.action import Action, ActionError, ActionSpace
+from worldmodel.data.recorder import Recorder
 from worldmodel.data.states import Slots
-from worldmodel.ui.keymap import Command, code_of, default_bindings, load_keys, save_keys
+from worldmodel.data.video import read_video, save_image
+from worldmodel.ui.bindings import default_bindings, load_keys, rebound, save_keys
+from worldmodel.ui.crop import crop_to
+from worldmodel.ui.events import pump
+from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
-from worldmodel.ui.pages import Library, rebound
+from worldmodel.ui.pages import Library
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
 
@@ -111,10 +117,10 @@ def test_everything_is_reached_by_keys_alone(window, tmp_path):
     assert session.runner.env.resets[-1] == (2, 0)
     choose(session, "Save", "slot 3")
     session.runner._obey()
-    assert session.runner.slots.peek(3).frame_index == 0
+    assert session.runner.saving.slots.peek(3).frame_index == 0
     choose(session, "Load", "slot 3")
     session.runner._obey()
-    assert session.runner.messages.get() == f"saved to slot 3: {session.runner.slots.path(3)}"
+    assert session.runner.messages.get() == f"saved to slot 3: {session.runner.saving.slots.path(3)}"
     assert session.runner.messages.get() == "loaded slot 3"
     choose(session, "Display", "meters")
     assert session.hud.level == "full"
@@ -146,10 +152,10 @@ def test_keys_in_the_menu_do_not_reach_the_world_and_ctrl_q_quits(window, tmp_pa
     session._obey(Command.ESCAPE)
     key(pygame.KEYDOWN, pygame.KSCAN_W)
     post(pygame.MOUSEBUTTONDOWN, button=1, pos=(0, 0))
-    assert window.pump(session.latch) == []
+    assert pump(window, session.latch) == []
     assert session.latch.is_idle
     key(pygame.KEYDOWN, pygame.KSCAN_A, pygame.K_q, pygame.KMOD_LCTRL)
-    assert window.pump(session.latch) == [Command.QUIT]
+    assert pump(window, session.latch) == [Command.QUIT]
 
 
 def test_a_key_is_bound_in_the_menu_and_kept_in_a_file(window, tmp_path):
@@ -158,10 +164,10 @@ def test_a_key_is_bound_in_the_menu_and_kept_in_a_file(window, tmp_path):
     hit(session.menu, pygame.KSCAN_I)
     session.latch.press(pygame.KSCAN_I)
     assert session.latch.take().buttons == {"forward"}
-    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["Pad stick up", "Pad up", "I"]
     hit(session.menu, ENTER, pygame.KSCAN_F5)  # a key of the window
     hit(session.menu, ENTER, ESC)  # thought better of it
-    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["I"]
+    assert load_keys(tmp_path / "keys.json", FakeEnv.actions.buttons)["forward"] == ["Pad stick up", "Pad up", "I"]
     assert session.menu.is_open
 
 
@@ -196,3 +202,75 @@ def test_a_space_without_a_button_of_the_file_is_played(window, tmp_path):
     keys = load_keys(tmp_path / "none.json", ActionSpace(("forward",)).buttons)
     session = Session(FakeEnv(), window, keys=keys, pace="uncapped")
     assert session.run(3, idle).num_frames == 3
+
+
+class Looks:
+    """An eye that sees everything inverted."""
+
+    def seen(self, frame):
+        return 255 - frame
+
+    def drift(self, frame):
+        return 1.0
+
+
+def drop(session, path):
+    post(pygame.DROPFILE, file=str(path))
+    session._turn(listens=True)
+
+
+def test_a_dropped_picture_is_cropped_and_then_begun_at(window, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    save_image(tmp_path / "own.png", picture)
+    session = table(window, tmp_path, eye=Looks())
+    drop(session, tmp_path / "own.png")
+    assert window.menu is not session.menu
+    session._drawn_at = 0.0
+    key(pygame.KEYDOWN, ENTER)
+    session._turn(listens=True)
+    session.runner._obey()
+    np.testing.assert_array_equal(session.runner.env.resets[-1][0], crop_to(picture, FakeEnv.size_hw))
+    assert not session.runner.is_paused
+    session._obey(Command.ESCAPE)
+    assert window.menu is session.menu
+
+
+def test_a_dropped_world_or_recording_is_played_next(window, tmp_path):
+    session = table(window, tmp_path)
+    drop(session, "a.world")
+    assert session.wanted == {"world": "a.world", "replay": None}
+
+
+def test_what_is_dropped_and_is_nothing_is_told_and_play_goes_on(window, tmp_path):
+    session = table(window, tmp_path, eye=Looks())
+    (tmp_path / "notes.txt").write_text("hello")
+    drop(session, tmp_path / "notes.txt")
+    assert "notes.txt" in session.hud._toast
+    assert not session._is_quitting
+    save_image(tmp_path / "own.png", np.zeros((9, 9, 3), np.uint8))
+    real = table(window, tmp_path)
+    drop(real, tmp_path / "own.png")
+    assert real.hud._toast == "only a dreamed world begins at a picture"
+
+
+def test_a_recording_is_exported_from_the_menu_with_the_keys_on_it(window, tmp_path):
+    env = Recorder(FakeEnv(), tmp_path / "rec", source="real", game="fake")
+    env.start()
+    env.reset()
+    for _ in range(7):
+        env.step(Action({"forward"}))
+    env.stop()
+    session = table(window, tmp_path, out=tmp_path / "films")
+    choose(session, "Export", "000000")
+    session.runner.taping.close()
+    names = [f"rec-000000{ending}" for ending in (".gif", ".mp4", ".png")]
+    assert sorted(path.name for path in (tmp_path / "films").iterdir()) == names
+    assert session.runner.messages.get().startswith("exported ")
+    assert len(read_video(tmp_path / "films" / names[1])) == 8
+
+
+def test_what_cannot_be_exported_is_told(window, tmp_path):
+    session = table(window, tmp_path, out=tmp_path / "films")
+    session.export(tmp_path / "gone")
+    session.runner.taping.close()
+    assert session.runner.messages.get().startswith("not exported: ")

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pygame
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_session import FakeEnv, PlainEnv
@@ -18,13 +20,18 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
+from worldmodel.ui.crop import crop_to
 from worldmodel.ui.film import export
-from worldmodel.ui.options import OptionError, check_options, crop_to, parse_script, safe_name
+from worldmodel.ui.options import OptionError, check_options, parse_script
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
+from worldmodel.venue import safe_name
 
 INFO = {"game": "doom_garden", "licence": "CC0"}
-WORLD = SimpleNamespace(name="fake", info=INFO, starts=["here", "there"], sha256="0" * 64)
+FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)
+WORLD = SimpleNamespace(
+    name="fake", info=INFO, starts=["here", "there"], start_frames=FRAMES, tokenizer=None, sha256="0" * 64
+)
 
 
 @pytest.fixture
@@ -112,14 +119,21 @@ def test_a_recorded_tour_says_whose_dream_it_was(command, tmp_path):
     assert (meta.source, meta.game, meta.seed, meta.world_sha256) == ("dream", "doom_garden", 5, WORLD.sha256)
 
 
-def test_a_recording_can_be_watched(command, tmp_path):
-    recorder = Recorder(PlainEnv(), tmp_path / "tape", source="real", game="fake")
+def recording(folder, env=None, **about):
+    recorder = Recorder(env or PlainEnv(), folder, **{"source": "real", "game": "fake", **about})
     recorder.start()
     recorder.reset()
     for _ in range(4):
-        recorder.step(Action())
+        recorder.step(Action({"forward"}))
     recorder.close()
-    assert command("replay=tape/000000", "headless=true", "seconds=0.01")[0] == 0
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".gif", ".png"])
+def test_a_recording_is_filmed_with_its_keys(command, tmp_path, ending):
+    recording(tmp_path / "tape")
+    code, out, err = command("replay=tape/000000", "headless=true", f"out=films/a{ending}")
+    assert (code, err, out[-1]) == (0, [], f"5 frames; wrote films/a{ending}")
+    assert [path.name for path in (tmp_path / "films").iterdir()] == [f"a{ending}"]
 
 
 def test_the_window_is_opened_where_there_is_a_display(command, monkeypatch):
@@ -137,14 +151,16 @@ def test_what_is_chosen_in_the_menu_is_played_next(command, monkeypatch, tmp_pat
     recorder.step(Action())
     recorder.close()
     monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
     played, choices = [], [{"replay": "tape/000000"}, {"world": "other", "replay": None}, {}]
     monkeypatch.setattr(
-        play, "play_in_window", lambda cfg, opened: (played.append((cfg.world, cfg.start)), choices.pop(0))[1]
+        play, "play_session", lambda cfg, *rest: (played.append((cfg.world, cfg.start)), choices.pop(0))[1]
     )
     code, out, err = command("start=1")
     assert (code, err) == (0, [])
     assert played == [(None, 1), (None, 0), ("other", 0)]
-    assert [line.split(":")[0] for line in out] == ["fake (dream)", "tape/000000 (replay)", "fake (dream)"]
+    stages = [line.split(":")[0] for line in out]
+    assert stages == ["reading doom_garden", "waking the network", "reading other", "waking the network"]
 
 
 def test_a_wrong_file_of_keys_is_answered_in_one_line(command, monkeypatch, tmp_path):
@@ -304,3 +320,45 @@ def test_a_player_takes_over_at_a_frame_of_a_recording(command, tmp_path, monkey
     assert (code, err) == (0, [])
     assert "frame 9: yours from here" in out
     assert "frames 0 to 12" in command(replay, "branch_at=13")[2][0]
+
+
+def test_settings_stand_between_the_conf_and_the_command_line(command, monkeypatch, tmp_path):
+    seen = []
+    kept = lambda cfg, notice: (seen.append((cfg.scale, cfg.dead_zone, cfg.hud)), (None, None))[1]  # noqa: E731
+    monkeypatch.setattr(play, "play", kept)
+    (tmp_path / "settings.json").write_text('{"scale": "fit", "dead_zone": 0.3}')
+    assert command("dead_zone=0.1")[0] == 0
+    assert seen == [("fit", 0.1, "min")]
+
+
+@pytest.mark.parametrize("text", ["{", '{"scale": "huge"}', '{"dead_zone": 2}'])
+def test_a_wrong_file_of_settings_is_answered_in_one_line(command, tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    code, _, err = command("headless=true")
+    assert code == 2
+    assert len(err) == 1
+    assert "settings.json" in err[0]
+
+
+def test_what_cannot_be_opened_from_the_menu_is_said_and_play_goes_on(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
+    played, choices = [], [{"replay": "gone", "world": None}, {}]
+    monkeypatch.setattr(
+        play, "play_session", lambda cfg, venue, window, notice: (played.append(notice), choices.pop(0))[1]
+    )
+    code, out, err = command()
+    assert (code, err) == (0, [])
+    assert played[0] == ""
+    assert played[1].startswith("gone")
+    assert played[1] in out
+
+
+def test_the_size_of_the_window_is_found_again(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(play, "has_display", lambda: True)
+    sizes = []
+    monkeypatch.setattr(play, "Window", lambda *args: (sizes.append(args[4]), Window(*args, allow_headless=True))[1])
+    resized = lambda *args: (pygame.display.set_mode((333, 222), pygame.RESIZABLE), {})[1]  # noqa: E731
+    monkeypatch.setattr(play, "play_session", resized)
+    assert [command()[0], command()[0]] == [0, 0]
+    assert sizes == [None, [333, 222]]

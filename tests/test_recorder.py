@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from worldmodel.action import Action, ActionError, ActionSpace
-from worldmodel.data import recorder as recorder_module
+from worldmodel.data import writer as writer_module
 from worldmodel.data.episode import EpisodeError, list_episodes, load_episode
-from worldmodel.data.recorder import EpisodeWriter, Recorder
+from worldmodel.data.recorder import Recorder
+from worldmodel.data.writer import EpisodeWriter
 from worldmodel.env import Env, Rewindable
 
 H, W = 16, 26
@@ -156,7 +157,7 @@ def test_a_full_disk_stops_the_recording_and_not_the_play(tmp_path, monkeypatch,
     env.start()
     env.reset()
     press(env, 30)
-    monkeypatch.setattr(recorder_module.VideoWriter, method, fail)
+    monkeypatch.setattr(writer_module.VideoWriter, method, fail)
     assert press(env, 2)[-1][0, 0, 0] == 3 * 32
     env.reset()
     assert (env.is_recording, env.problem) == (False, "recording stopped: [Errno 28] No space left on device")
@@ -210,8 +211,8 @@ def test_a_queued_recorder_writes_the_same(tmp_path):
 
 def test_a_slow_disk_drops_counted_steps_and_never_stops_the_play(tmp_path, monkeypatch):
     """The disk stands still until 30 steps are made; at most the queue's 4 and one in work are of the first episode."""
-    goes_on, write = threading.Event(), recorder_module.VideoWriter.write
-    monkeypatch.setattr(recorder_module.VideoWriter, "write", lambda self, f: (goes_on.wait(20), write(self, f))[1])
+    goes_on, write = threading.Event(), writer_module.VideoWriter.write
+    monkeypatch.setattr(writer_module.VideoWriter, "write", lambda self, f: (goes_on.wait(20), write(self, f))[1])
     env = queued(tmp_path)
     env.start()
     env.reset()
@@ -237,7 +238,7 @@ def test_a_queued_recorder_tells_of_a_full_disk(tmp_path, monkeypatch):
     env.start()
     env.reset()
     press(env, 3)
-    monkeypatch.setattr(recorder_module.VideoWriter, "write", fail)
+    monkeypatch.setattr(writer_module.VideoWriter, "write", fail)
     press(env, 2)
     env.stop()
     assert "No space" in env.problem

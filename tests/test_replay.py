@@ -6,8 +6,9 @@ from test_recorder import Counter, RewindableCounter
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.episode import EpisodeError, Meta, list_episodes, load_episode
-from worldmodel.data.recorder import EpisodeWriter, Recorder
+from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import CHUNK, MAX_CHUNKS, Replay, first_difference
+from worldmodel.data.writer import EpisodeWriter
 from worldmodel.env import Env, EpisodeEnd, Rewindable
 
 T, H, W = CHUNK * (MAX_CHUNKS + 1) + 5, 16, 26

@@ -15,6 +15,7 @@ from worldmodel.data.states import Slots
 from worldmodel.env import EpisodeEnd
 from worldmodel.ui.abilities import Opening
 from worldmodel.ui.keymap import Command
+from worldmodel.ui.latch import Feel
 from worldmodel.ui.runner import _wait_for
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
@@ -142,7 +143,7 @@ def test_the_window_keeps_flipping_while_the_model_is_slow(window, monkeypatch):
 
 def test_keys_reach_the_world_right_before_the_step(window):
     env = FakeEnv()
-    session = Session(env, window, pace="uncapped", degrees_per_pixel=0.5)
+    session = Session(env, window, pace="uncapped", feel=Feel(degrees_per_pixel=0.5))
 
     def on_step(t):
         if t == 2:
@@ -237,7 +238,7 @@ def test_the_slots_are_shown_after_their_key(window, tmp_path):
     session._drawn_at = 0.0
     session._turn(listens=True)
     assert (pygame.surfarray.array3d(window.surface) != plain).any()
-    assert [cell.frame is not None for cell in session._slot_cells] == [True] + [False] * 9
+    assert [cell.frame is not None for cell in session.strips.slot_cells] == [True] + [False] * 9
 
 
 def test_sampling_steps_stay_above_zero(window):
@@ -340,10 +341,10 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
 def test_a_click_on_the_timeline_goes_there(window):
     env = FakeEnv()
     session = paused_session(window, env, 30)
-    moments = [number for number, _ in session._timeline]
+    moments = [number for number, _ in session.strips.timeline]
     assert moments[-1] == 30
     assert len(moments) == len(session.window.choices) <= 12
-    for number, cell in session._timeline:
+    for number, cell in session.strips.timeline:
         np.testing.assert_array_equal(cell.frame, FakeEnv.frame_of(number))
     pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.choices[4].center))
     session._turn(listens=True)

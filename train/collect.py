@@ -21,8 +21,8 @@ from train.cli import stage
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
 from worldmodel.data.episode import EpisodeError, Meta, list_episodes, load_episode, write_index
-from worldmodel.data.recorder import EpisodeWriter
 from worldmodel.data.video import contact_sheet, save_image
+from worldmodel.data.writer import EpisodeWriter
 from worldmodel.games import GameConfig, open_game, player
 
 

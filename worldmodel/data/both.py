@@ -8,45 +8,60 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from worldmodel.action import Action, ActionError
-from worldmodel.env import Env, Frame
+from worldmodel.env import Env, Frame, Rewindable
 
 GAP = 4  # columns of black between the two
 CONTEXT = 16  # real frames that a dream begins with
-CURVE = 240  # values kept
+CURVE = 240  # values shown
+PAST = 1200  # real frames kept, so that the dream can be set to reality after a rewind too
 
 
-class Dreamer(Env, Protocol):
-    """An Env that denoises, and settles after a step."""
+class Dreamer(Env, Rewindable, Protocol):
+    """An Env that denoises, settles after a step, and can go back."""
 
     steps: int
+    seed: int
 
     def settle(self) -> None:
         """Work ahead."""
         ...
 
 
+class Real(Env, Rewindable, Protocol):
+    """A real game that can go back (Rerun). status: what it makes again."""
+
+    status: str | None
+
+
 class Both:
-    """Env. divergence: the PSNR of dream against reality in dB, one a step, None where the dream was set to reality.
+    """Env and Rewindable, as far as the one that remembers less; going back ends where the dream was set to reality.
+
+    divergence: the PSNR of dream against reality in dB, one a step, None where the dream was set to reality.
 
     The two have the same actions and frame size; ActionError otherwise. reset plays CONTEXT - 1 idle steps, so that
     the dream begins with what the real game has shown.
     """
 
-    def __init__(self, real: Env, dream: Dreamer) -> None:
+    def __init__(self, real: Real, dream: Dreamer) -> None:
         if real.actions != dream.actions or tuple(real.size_hw) != tuple(dream.size_hw):
             raise ActionError(f"the game has {real.actions} and {real.size_hw}, its dream another action space or size")
         self.real, self.dream = real, dream
         self.actions, self.fps = real.actions, real.fps
         self.size_hw = (real.size_hw[0], 2 * real.size_hw[1] + GAP)
-        self.divergence: deque[float | None] = deque(maxlen=CURVE)
-        self._frames: deque[Frame] = deque(maxlen=CONTEXT)
-        self._moves: deque[Action] = deque(maxlen=CONTEXT - 1)
+        self._curve: deque[float | None] = deque(maxlen=PAST)
+        self._frames: deque[Frame] = deque(maxlen=PAST)  # the real ones
+        self._moves: deque[Action] = deque(maxlen=PAST - 1)  # between them
         self._seed = 0
+
+    @property
+    def divergence(self) -> list[float | None]:
+        """The last CURVE values."""
+        return list(self._curve)[-CURVE:]
 
     @property
     def steps(self) -> int:
@@ -57,11 +72,29 @@ class Both:
     def steps(self, steps: int) -> None:
         self.dream.steps = steps
 
+    @property
+    def seed(self) -> int:
+        """Of the dream's noise."""
+        return self.dream.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self.dream.seed = seed
+
+    @property
+    def status(self) -> str | None:
+        """What the real game does behind play."""
+        return self.real.status
+
+    def dreamed(self, frame: Frame) -> Frame:
+        """The dream's half of a frame."""
+        return frame[:, self.real.size_hw[1] + GAP :]
+
     def reset(self, *, start: int = 0, seed: int = 0) -> Frame:
         """Reset the real game, and let the dream begin with it."""
         self._frames.clear()
         self._moves.clear()
-        self.divergence.clear()
+        self._curve.clear()
         self._seed = seed
         self._frames.append(self.real.reset(start=start, seed=seed).copy())
         for _ in range(CONTEXT - 1):
@@ -70,15 +103,16 @@ class Both:
 
     def resync(self) -> Frame:
         """Let the dream go on from the last real frames."""
-        frame = self.dream.reset(start=(np.stack(self._frames), list(self._moves)), seed=self._seed)
-        self.divergence.append(None)
+        frames, moves = list(self._frames)[-CONTEXT:], list(self._moves)[-(CONTEXT - 1) :]
+        frame = self.dream.reset(start=(np.stack(frames), moves[: len(frames) - 1]), seed=self._seed)
+        self._curve.append(None)
         return self._beside(frame)
 
     def step(self, action: Action) -> Frame:
         """One step of both."""
         self._step_real(action)
         frame = self.dream.step(action)
-        self.divergence.append(psnr(self._frames[-1], frame))
+        self._curve.append(psnr(self._frames[-1], frame))
         return self._beside(frame)
 
     def settle(self) -> None:
@@ -90,6 +124,46 @@ class Both:
         self.real.close()
         self.dream.close()
 
+    def reach(self) -> tuple[int, int]:
+        """As far as both remember."""
+        mine = len(self._frames) - 1
+        reaches = zip(self.real.reach(), self.dream.reach(), strict=True)
+        exact, farthest = (min(mine, *both) for both in reaches)
+        return exact, farthest
+
+    def rewind(self, frames: int) -> Frame:
+        """Both go back."""
+        frames = min(frames, self.reach()[1])
+        for _ in range(frames):
+            self._frames.pop()
+            self._moves.pop()
+            self._curve.pop()
+        self.real.rewind(frames)
+        return self._beside(self.dream.rewind(frames))
+
+    def state(self) -> dict[str, Any]:
+        """Of both, and the last real frames."""
+        context = list(self._frames)[-CONTEXT:]
+        moves = [[sorted(m.buttons), list(m.mouse)] for m in list(self._moves)[-(len(context) - 1) :]]
+        shown = {"frames": stacked(context), "moves": moves if len(context) > 1 else [], "seed": self._seed}
+        return {"real": self.real.state(), "dream": self.dream.state(), **shown}
+
+    def load_state(self, state: dict[str, Any]) -> Frame:
+        """Both return to it, or neither; the curve begins anew."""
+        before = self.dream.state()
+        frame = self.dream.load_state(state["dream"])
+        try:
+            self.real.load_state(state["real"])
+        except ValueError:
+            self.dream.load_state(before)
+            raise
+        self._frames = deque(np.asarray(state["frames"]), maxlen=PAST)
+        self._moves = deque((Action(names, (m[0], m[1])) for names, m in state["moves"]), maxlen=PAST - 1)
+        self._curve.clear()
+        self._curve.append(None)
+        self._seed = state["seed"]
+        return self._beside(frame)
+
     def _step_real(self, action: Action) -> None:
         self._frames.append(self.real.step(action).copy())
         self._moves.append(action)
@@ -98,6 +172,13 @@ class Both:
         real = self._frames[-1]
         gap = np.zeros((real.shape[0], GAP, 3), np.uint8)
         return np.concatenate([real, gap, dreamed], 1)
+
+
+def stacked(frames: list[Frame]) -> Any:
+    """Frames as one tensor uint8 (T, H, W, 3), for a file of states."""
+    import torch
+
+    return torch.from_numpy(np.stack(frames))
 
 
 def psnr(ours: Frame, theirs: Frame) -> float:

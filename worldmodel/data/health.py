@@ -2,6 +2,7 @@
 
 SickFrame    a frame that must not be shown or recorded
 diagnosis    what is wrong with a frame, or None
+Illness      does it keep coming back
 
 Not here: going back to a healthy moment (ui/runner.py).
 """
@@ -16,6 +17,7 @@ from worldmodel.env import Env, Frame
 
 LEAST_SPREAD = 1.5  # of 255, standard deviation of the brightest channel: below it the picture is one colour
 MOST_CLIPPED = 0.97  # share of values that are 0 or 255
+RELAPSE_S, MOST_ILLNESSES = 10.0, 3  # so many in so long are no accident
 MOST_LATENT = 60.0  # magnitude: four times the most, 14.7, of 800 scripted frames of the first world
 
 
@@ -44,3 +46,15 @@ def diagnosis(env: Env, frame: Frame) -> str | None:
     if ((frame == 0) | (frame == 255)).mean() > MOST_CLIPPED:
         return "the picture was black and white noise"
     return None
+
+
+class Illness:
+    """When frames were sick."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+
+    def is_lasting(self, now: float) -> bool:
+        """Note a sick frame, now in seconds; True if it is the MOST_ILLNESSES-th within RELAPSE_S."""
+        self._times = [t for t in self._times if now - t < RELAPSE_S] + [now]
+        return len(self._times) >= MOST_ILLNESSES

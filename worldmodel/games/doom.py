@@ -146,16 +146,26 @@ class Doom:
 
     def step(self, action: Action) -> Frame:
         """frame_skip tics under the action. Who leaves the level by its exit finds itself in it again, elsewhere."""
+        frame = self._act(action, is_seen=True)
+        return self._frame() if frame is None else frame
+
+    def skip(self, action: Action) -> None:
+        """The same without drawing the frame."""
+        self._act(action, is_seen=False)
+
+    def _act(self, action: Action, *, is_seen: bool) -> Frame | None:
+        """Gives the first frame of the level where the action has led out of it."""
         self.actions.check(action)
         held = action.buttons
         turn = action.mouse[0] + self.config.turn_degrees * (("turn_right" in held) - ("turn_left" in held))
         turn = float(np.clip(turn, -self.config.mouse_degrees, self.config.mouse_degrees))
         pressed = [float(name in held) for name in BUTTONS if not name.startswith("turn")]
-        self._advance([*pressed, turn / self.config.frame_skip], self.config.frame_skip)
+        self._game.set_action([*pressed, turn / self.config.frame_skip])
+        self._game.advance_action(self.config.frame_skip, is_seen)
         if self._game.is_episode_finished():
             self._exits += 1
             return self._begin()
-        return self._frame()
+        return None
 
     def pose(self) -> Pose:
         """Where the player stands now."""

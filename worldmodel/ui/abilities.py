@@ -1,8 +1,10 @@
 """What some Envs can do besides stepping, and what is played before or instead of the player.
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
+Busy, Computed, Gauged          tell what is going on inside, for the meters
+Eye                             looks at frames as the world does
 change_steps                    more or fewer sampling steps, where there are any
-Prospect                        one of the futures that looking ahead shows
+Prospect, prospects             the futures that looking ahead shows
 Opening                         actions before the player's
 
 Not here: Rewindable and Sampled (env.py), who calls them (runner.py).
@@ -10,13 +12,14 @@ Not here: Rewindable and Sampled (env.py), who calls them (runner.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from worldmodel.action import Action
+from worldmodel.action import Action, ActionSpace
 from worldmodel.env import Env, Frame, Sampled
 
+MOST_PROSPECTS = 9  # one a number key
 MOST_STEPS = 64  # tried when a player asks for more sampling steps
 
 
@@ -45,6 +48,42 @@ class Imaginative(Protocol):
         ...
 
 
+@runtime_checkable
+class Busy(Protocol):
+    """An Env that does something behind play. status: a few words about it, with elapsed time; None if nothing."""
+
+    status: str | None
+
+
+@runtime_checkable
+class Computed(Protocol):
+    """An Env whose frames are computed: on which device, in which numbers."""
+
+    device: Any
+    dtype: Any
+
+
+@runtime_checkable
+class Gauged(Protocol):
+    """An Env with numbers of its own for the full meters."""
+
+    def gauges(self) -> Mapping[str, str]:
+        """Name -> value, both for people: {"window": "12 of 16 frames"}; cheap, and callable from any thread."""
+        ...
+
+
+class Eye(Protocol):
+    """A world's tokenizer, as one looks through it."""
+
+    def seen(self, frame: Frame) -> Frame:
+        """What the world can know of a frame."""
+        ...
+
+    def drift(self, frame: Frame) -> float | None:
+        """How far its latent is from those the world was trained on; 1 is usual, None: it cannot tell."""
+        ...
+
+
 def change_steps(env: Env, by: int) -> str:
     """Set the next number of sampling steps, up or down, that the world was made for; gives a line for the player."""
     if not isinstance(env, Sampled):
@@ -66,6 +105,14 @@ class Prospect(NamedTuple):
     label: str
     action: Action
     frame: Frame
+
+
+def prospects(env: Imaginative, space: ActionSpace, frames: int) -> list[Prospect]:
+    """Where waiting, and holding each of the first buttons, would lead to in so many frames."""
+    names = list(space.buttons)[: MOST_PROSPECTS - 1]
+    actions = [Action(), *(Action({name}) for name in names)]
+    labels = ["wait", *(name.replace("_", " ") for name in names)]
+    return [Prospect(*what) for what in zip(labels, actions, env.what_if(actions, frames), strict=True)]
 
 
 @dataclass(frozen=True)

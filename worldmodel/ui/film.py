@@ -1,7 +1,7 @@
 """A film of play for people: frames enlarged, with the pressed keys drawn on them, as mp4, gif and contact sheet.
 
 Film     frames and actions in, files out
-export   a whole run of frames at once
+export   a whole run of frames at once; export_episode: a recording
 
 Not here: recordings that training reads (data/recorder.py); those stay clean.
 """
@@ -15,10 +15,11 @@ import numpy as np
 import pygame
 
 from worldmodel.action import Action, ActionSpace
+from worldmodel.data.replay import Replay
 from worldmodel.data.video import VideoWriter, contact_sheet, save_gif, save_image
 from worldmodel.env import Frame
-from worldmodel.ui.hud import KeyCaps
-from worldmodel.ui.keymap import default_bindings
+from worldmodel.ui.bindings import default_bindings
+from worldmodel.ui.keycaps import KeyCaps
 
 SHEET_FRAMES, SHEET_COLUMNS = 24, 6
 GIF_SECONDS, GIF_EVERY = 12.0, 2  # a gif to show: the beginning, every second frame
@@ -86,3 +87,22 @@ def export(
             film.add(frame, action)
     finally:
         film.close()
+
+
+def export_episode(path: Path, out: Path) -> list[Path]:
+    """Film a recording: one file if out ends in one of ENDINGS, else all of them in the folder out, named after it.
+
+    EpisodeError if it cannot be read, VideoError or OSError if a file cannot be written.
+    """
+    replay = Replay(path)
+    episode, meta = replay.episode, replay.episode.meta
+    paths = [out] if out.suffix in ENDINGS else [out / f"{path.parent.name}-{path.name}{ending}" for ending in ENDINGS]
+    film = Film(paths, meta.action_space, meta.fps, meta.size_hw, episode.num_steps + 1)
+    try:
+        film.add(replay.reset(), Action())
+        for action in episode.actions:
+            film.add(replay.step(action), action)
+    finally:
+        film.close()
+        replay.close()
+    return paths

@@ -1,61 +1,32 @@
 """What is written over the picture: meters, key caps, the red light, messages, the key table.
 
 LEVELS      off, min, full
-Readings    the numbers of one moment
-Hud         draws them on a window's surface
-KeyCaps     the pressed keys: also on films
-lettering, fill   letters and plates, also for the strip
+Hud         draws Readings on a window's surface
 
 Everything stands at the window's edges: in the black bars where there are any, and never in a recording.
-Not here: measuring (stats.py), the picture itself (window.py).
+Not here: measuring (stats.py, readings.py), the picture itself (window.py), letters and plates (paint.py).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 
 import pygame
 
-from worldmodel.action import Action, ActionSpace
-from worldmodel.ui.keymap import button_rows, code_label, command_rows
+from worldmodel.action import ActionSpace
+from worldmodel.ui.bindings import button_rows, pad_rows
+from worldmodel.ui.keycaps import KEY, KeyCaps
+from worldmodel.ui.keymap import command_rows
+from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, lettering, plate
+from worldmodel.ui.readings import Readings
 
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
+DRIFTS = ((1.6, "usual", DIM), (2.2, "odd", LIT), (math.inf, "far from what it learnt", RED))
+CURVE = 7  # heights of letters that the curve beside the real game needs
 PSNR_RANGE = (10.0, 40.0)  # dB, of the curve beside the real game
-KEY = 1.8  # size of a key cap, in heights of the letters
-Color = tuple[int, int, int, int]  # red, green, blue, opacity
-INK, DIM, LIT, RED = (236, 239, 244, 255), (167, 176, 189, 255), (255, 200, 87, 255), (255, 77, 77, 255)
-DARK, PLATE, CAP, SHADE = (0, 0, 0, 255), (12, 14, 18, 190), (70, 78, 92, 150), (8, 10, 14, 225)
-ROWS = ("1234567890", "QWERTYUIOP", "ASDFGHJKL", "ZXCVBNM")  # the letter keys, each row a quarter key to the right
-ARROWS = {"Up": (1, 1), "Left": (0, 2), "Down": (1, 2), "Right": (2, 2)}  # (column, row) within their block
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readings:
-    """The numbers of one moment; nan or None where there is none. Times in ms, recording in s."""
-
-    fps: float
-    world_fps: float
-    model_ms: float
-    model_p99_ms: float
-    input_ms: float
-    steps: int | None
-    action: Action
-    recording_s: float | None
-    start: str
-    seed: int
-    frame_index: int
-    divergence: Sequence[float | None] | None
-    num_dropped: int
-    num_unseen: int
-    is_paused: bool
-    rewound_s: float | None
-    is_exact: bool
-    hint: str
 
 
 class Hud:
@@ -65,12 +36,14 @@ class Hud:
         if level not in LEVELS:
             raise ValueError(f"hud must be one of {LEVELS}, got {level!r}")
         self.title, self.level, self.is_table_shown = title, level, False
+        self.has_pad = False  # the key table then has its parts too
         self.bind(space, bindings)
         self._toast, self._toast_until = "", 0.0
 
     def bind(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
         """Show these keys from now on."""
         self._caps, self._table = KeyCaps(space, bindings), (button_rows(space, bindings), command_rows())
+        self._pad_rows = [("", ""), ("Gamepad", ""), *pad_rows(space, bindings)]
 
     def toast(self, text: str) -> None:
         """Show a line for TOAST_S seconds, at every level."""
@@ -83,7 +56,8 @@ class Hud:
     def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings) -> None:
         """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table."""
         if self.is_table_shown:
-            _draw_table(surface, self._table)
+            buttons, commands = self._table
+            _draw_table(surface, (buttons + self._pad_rows * self.has_pad, commands))
             return
         unit = max(14, round(surface.get_height() / 34))
         if self.level != "off":
@@ -91,78 +65,79 @@ class Hud:
             self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
         if readings.divergence is not None:
             _draw_divergence(surface, picture, readings.divergence, unit)
-        above_caps = surface.get_height() - round((1 + self._caps.num_rows) * KEY * unit)
+        curve = 0 if readings.divergence is None else CURVE * unit
+        above_caps = surface.get_height() - max(curve, round((1 + self._caps.num_rows) * KEY * unit))
         if readings.rewound_s is not None:
             kind = "exact" if readings.is_exact else "approximate"
             line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
-            _plate(surface, [(line, LIT, round(1.4 * unit))], unit // 2, midbottom=(picture.centerx, above_caps))
+            plate(surface, [(line, LIT, round(1.4 * unit))], unit // 2, midbottom=(picture.centerx, above_caps))
         elif readings.is_paused:
-            _plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
+            plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
         elif readings.hint:
-            _plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
+            plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
+        if readings.status:
+            plate(surface, [(readings.status, DIM, unit)], unit // 3, midtop=(picture.centerx, 3 * unit))
         if time.perf_counter() < self._toast_until:
-            _plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=(picture.centerx, above_caps - 2 * unit))
+            plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=(picture.centerx, above_caps - 2 * unit))
 
     def _draw_meters(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, unit: int) -> None:
         """One line, or one item a line where the left bar is wide enough for that."""
         items = _items(readings)
         if self.level == "full":
             lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
-            _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            if readings.drift is not None:
+                lines.append(_drift_line(readings.drift, unit))
+            place = plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            _draw_sparks(surface, readings.spans, place.move(0, place.height + unit // 3).topleft, unit)
         elif picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
             lines = [(text, DIM, unit) for text in items]
-            _plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
         else:
             line = "  \u00b7  ".join(items)
-            _plate(surface, [(line, INK, unit)], unit // 2, topleft=(unit // 2, unit // 2))
+            plate(surface, [(line, INK, unit)], unit // 2, topleft=(unit // 2, unit // 2))
         if readings.recording_s is not None:
             minutes, seconds = divmod(int(readings.recording_s), 60)
             corner = (surface.get_width() - unit // 2, unit // 2)
             lost = f", {readings.num_dropped} dropped" if readings.num_dropped else ""
-            place = _plate(
+            place = plate(
                 surface, [(f"      REC {minutes:02d}:{seconds:02d}{lost}", INK, unit)], unit // 2, topright=corner
             )
             pygame.draw.aacircle(surface, RED, (place.left + unit, place.centery), unit * 0.36)
 
 
-class KeyCaps:
-    """The keys of a world where they are on the keyboard, and a dial of the mouse."""
+def _drift_line(drift: float, unit: int) -> Line:
+    """In words and in colour."""
+    word, color = next((word, color) for most, word, color in DRIFTS if drift < most)
+    return f"drift {drift:.1f}: {word}", color, unit
 
-    def __init__(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
-        self.space, self._places = space, _cap_places(bindings)
-        self.num_rows = max((row + 1 for _, row, _ in self._places.values()), default=0)
 
-    def draw(self, surface: pygame.Surface, action: Action, unit: int, *, shows_all: bool) -> None:
-        """At the lower edge: the pressed keys, each in its own place, or all; unit: the height of letters."""
-        key = round(KEY * unit)
-        bottom = surface.get_height() - unit // 2
-        for (label, name), (column, row, width) in self._places.items():
-            is_held = name in action.buttons
-            if is_held or shows_all:
-                cap = pygame.Rect(round(unit / 2 + column * key), bottom - round((row + 1) * key), 0, key - 3)
-                cap.width = round(width * key) - 3
-                fill(surface, cap, LIT if is_held else CAP, round(key * 0.18))
-                _cap_symbol(surface, cap, label, DARK if is_held else INK, unit)
-        if any(self.space.mouse) and (shows_all or any(action.mouse)):
-            self._draw_mouse(surface, action.mouse, unit)
-
-    def _draw_mouse(self, surface: pygame.Surface, mouse: tuple[float, float], unit: int) -> None:
-        """A dial: the dot is the mouse's motion in this step, the rim the most that the world takes."""
-        radius = round(1.7 * unit)
-        middle = pygame.Vector2(surface.get_width() - unit // 2 - radius, surface.get_height() - unit // 2 - radius)
-        fill(surface, pygame.Rect(middle - (radius, radius), (2 * radius, 2 * radius)), PLATE, radius)
-        pygame.draw.aacircle(surface, DIM, middle, radius, 1)
-        share = [d / limit if limit else 0.0 for d, limit in zip(mouse, self.space.mouse, strict=True)]
-        dot = middle + pygame.Vector2(share) * (radius * 0.75)
-        pygame.draw.line(surface, LIT, middle, dot, max(2, unit // 6))
-        pygame.draw.aacircle(surface, LIT if any(mouse) else DIM, dot, unit * 0.32)
+def _draw_sparks(
+    surface: pygame.Surface, spans: Mapping[str, tuple[float, float, Sequence[float]]], corner: tuple[int, int],
+    unit: int,
+) -> None:  # fmt: skip
+    """A row for each span that was measured: its name, p50 / p99, and the last frames as a line from 0 ms up."""
+    left, top = corner
+    for name, (p50, p99, times) in spans.items():
+        if math.isnan(p50):
+            continue
+        place = pygame.Rect(left, top, 19 * unit, round(1.5 * unit))
+        fill(surface, place, PLATE, unit // 3)
+        text = lettering(f"{name} {p50:.0f} / {p99:.0f} ms", unit, DIM)
+        surface.blit(text, (left + unit // 2, top + unit // 4))
+        line = pygame.Rect(left + 11 * unit, top + 2, 8 * unit - unit // 2, place.height - 4)
+        most = max(*times, 1e-3) if len(times) > 1 else 0
+        if most:
+            step = line.width / (len(times) - 1)
+            points = [(line.left + i * step, line.bottom - line.height * ms / most) for i, ms in enumerate(times)]
+            pygame.draw.lines(surface, LIT, False, points)
+        top = place.bottom + 2
 
 
 def _draw_divergence(surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], unit: int) -> None:
     """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync."""
     for text, x in (("real", picture.left + picture.width // 4), ("dream", picture.left + picture.width * 3 // 4)):
-        _plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, picture.top + 3 * unit))
-    place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), 5 * unit)
+        plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, picture.top + 3 * unit))
+    place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), (CURVE - 2) * unit)
     place.midbottom = (picture.centerx, picture.bottom - unit)
     fill(surface, place, PLATE, unit // 2)
     known = [value for value in curve if value is not None]
@@ -197,99 +172,12 @@ def _more_items(readings: Readings) -> list[str]:
     """What level full adds."""
     steps = [] if readings.steps is None else [f"{readings.steps} sampling steps"]
     return [
-        f"model p99 {_number(readings.model_p99_ms)} ms",
         *steps,
-        f"unseen frames {readings.num_unseen}",
+        *readings.facts,
+        f"not seen {readings.num_unseen}, not recorded {readings.num_dropped}",
         f"start {readings.start}, seed {readings.seed}",
         f"frame {readings.frame_index}" + ("" if readings.is_exact else " (approximate since the rewind)"),
     ]
-
-
-@lru_cache(maxsize=16)
-def _font(height: int) -> pygame.Font:
-    if not pygame.font.get_init():
-        pygame.font.init()
-    return pygame.Font(None, height)
-
-
-@lru_cache(maxsize=256)
-def lettering(text: str, height: int, color: Color) -> pygame.Surface:
-    """A text as a picture, height pixels high."""
-    return _font(height).render(text, True, color)
-
-
-def fill(surface: pygame.Surface, place: pygame.Rect, color: Color, radius: int) -> None:
-    """A rounded box that lets the picture shine through."""
-    box = pygame.Surface(place.size, pygame.SRCALPHA)
-    pygame.draw.rect(box, color, box.get_rect(), border_radius=radius)
-    surface.blit(box, place)
-
-
-Line = tuple[str, Color, int]  # text, colour, height in pixels
-
-
-def _plate(
-    surface: pygame.Surface, lines: Iterable[Line], pad: int, align: str = "center", **anchor: tuple[int, int]
-) -> pygame.Rect:
-    """Lines on a dark plate; anchor is one keyword of Rect (topleft, center ...), kept inside the surface."""
-    texts = [lettering(text, height, color) for text, color, height in lines if text]
-    gap = texts[-1].get_height() // 3
-    width, height = max(t.get_width() for t in texts), sum(t.get_height() + gap for t in texts) - gap
-    place = pygame.Rect(0, 0, width + 2 * pad, height + 2 * pad)
-    for name, point in anchor.items():
-        setattr(place, name, point)
-    place.clamp_ip(surface.get_rect())
-    fill(surface, place, PLATE, pad)
-    top = place.top + pad
-    for text in texts:
-        left = place.left + pad if align == "left" else place.centerx - text.get_width() // 2
-        surface.blit(text, (left, top))
-        top += text.get_height() + gap
-    return place
-
-
-Cap = tuple[str, str]  # label, button
-
-
-def _cap_places(bindings: Mapping[int, str]) -> dict[Cap, tuple[float, float, float]]:
-    """(column, row from the bottom, width) of each button's first key, in key sizes: letters as on the keyboard,
-    the others to their right.
-    """
-    letters, arrows, others = {}, {}, []
-    first = {name: code for code, name in reversed(list(bindings.items()))}
-    for name, code in first.items():
-        label = code_label(code)
-        row = next((i for i, keys in enumerate(ROWS) if label in keys), None)
-        if row is not None:
-            letters[label, name] = (ROWS[row].index(label) + row / 4, row)
-        elif label in ARROWS:
-            arrows[label, name] = ARROWS[label]
-        else:
-            others.append((label, name))
-    places: dict[Cap, tuple[float, float, float]] = {}
-    right = 0.0
-    for block in (letters, arrows):
-        if block:
-            left, lowest = min(c for c, _ in block.values()), max(r for _, r in block.values())
-            places |= {cap: (right + c - left, lowest - r, 1.0) for cap, (c, r) in block.items()}
-            right = max(c + w for c, _, w in places.values()) + 0.5
-    for label, name in others:
-        width = 1.0 + 0.3 * len(label)
-        places[label, name] = (right, 0.0, width)
-        right += width
-    return places
-
-
-def _cap_symbol(surface: pygame.Surface, cap: pygame.Rect, label: str, ink: Color, unit: int) -> None:
-    """The label of a key cap; an arrow for the arrow keys, which the default font does not have."""
-    angles = {"Right": 0, "Up": 90, "Left": 180, "Down": 270}
-    if label in angles:
-        corners = [pygame.Vector2(unit * 0.42, 0).rotate(-angles[label] + turn) for turn in (0, 125, -125)]
-        pygame.draw.aalines(surface, ink, True, [cap.center + corner for corner in corners])
-        pygame.draw.polygon(surface, ink, [cap.center + corner for corner in corners])
-        return
-    text = lettering(label, round(unit * 0.95), ink)
-    surface.blit(text, text.get_rect(center=cap.center))
 
 
 def _draw_table(surface: pygame.Surface, table: tuple[list[tuple[str, str]], ...]) -> None:

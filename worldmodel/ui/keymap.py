@@ -1,29 +1,28 @@
-"""Which key presses which button of a world, and what a player did between two steps.
+"""Codes of keys, mouse and gamepad, and the keys of the window itself.
 
-Command, KEYS         keys of the window itself: reset, pause, record ...; command_of: which one an event is
-command_rows, button_rows   the key table
-default_bindings      codes -> buttons of a world
-code_label, code_of   a code <-> what is printed on the key cap
-Latch                 key and mouse events in, one Action a step out
+Command, KEYS         what the window's keys ask for: reset, pause, record ...
+command_of, command_rows   which one an event is; their table
+code_label, code_of   a code <-> what is printed on the key cap; is_pad: of a gamepad
 
 A code is a physical key (a scancode, pygame.KSCAN_*: the same place on every keyboard layout) or, below zero, a
-mouse button (MOUSE_LEFT = -1). Not here: events and capture (window.py), what a button does (games/).
+mouse button (MOUSE_LEFT = -1) or a part of a gamepad (PAD_A = -11). Not here: the buttons of a world (bindings.py),
+events and capture (events.py), what is held (latch.py).
 """
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from pathlib import Path
 
 import pygame
 
-from worldmodel.action import Action, ActionError, ActionSpace, cancel_opposites
+from worldmodel.action import ActionError
 
 MOUSE_LEFT, MOUSE_MIDDLE, MOUSE_RIGHT = -1, -2, -3
+PADS = (
+    "A", "B", "X", "Y", "LB", "RB", "LT", "RT", "L3", "R3", "up", "down", "left", "right",
+    "stick up", "stick down", "stick left", "stick right", "look up", "look down", "look left", "look right",
+)  # fmt: skip
+PAD_A = -11  # the first of PADS; the others follow downwards
 
 
 class Command(StrEnum):
@@ -54,6 +53,7 @@ class Command(StrEnum):
     RESUME = "play, because the window was clicked"
     CHOOSE = "take the picture that was clicked, or whose number was pressed"
     STOP_REWIND = "go on, because the key of time was let go"
+    DROP = "open what was dropped on the window"
 
 
 # The one source of the window's keys: events, F1, the README (tested). A label may begin with Shift+ or Ctrl+.
@@ -108,35 +108,8 @@ LABELS: dict[int, str] = {
     MOUSE_LEFT: "Mouse left",
     MOUSE_MIDDLE: "Mouse middle",
     MOUSE_RIGHT: "Mouse right",
+    **{PAD_A - i: f"Pad {name}" for i, name in enumerate(PADS)},
 }
-
-# What each button would like, best first; a code goes to the button that likes it most.
-WISHES: dict[str, tuple[str, ...]] = {
-    "forward": ("W", "Up"),
-    "backward": ("S", "Down"),
-    "strafe_left": ("A", "Left"),
-    "strafe_right": ("D", "Right"),
-    "turn_left": ("Left", "A"),
-    "turn_right": ("Right", "D"),
-    "gas": ("Up", "W"),
-    "brake": ("Down", "S"),
-    "up": ("Up", "W"),
-    "down": ("Down", "S"),
-    "left": ("Left", "A"),
-    "right": ("Right", "D"),
-    "look_up": ("PgUp",),
-    "look_down": ("PgDn",),
-    "attack": ("Mouse left", "Space"),
-    "fire": ("Mouse left", "Space"),
-    "alt_attack": ("Mouse right", "Q"),
-    "jump": ("Space",),
-    "use": ("E",),
-    "reload": ("R",),
-    "run": ("Shift",),
-    "sprint": ("Shift",),
-    "crouch": ("Ctrl", "C"),
-}
-SPARE_KEYS = "RFQCXZVGTBYHNJUMIKOL1234567890"  # for buttons nobody has heard of, in this order
 
 
 def _command_keys() -> dict[tuple[int, int], Command]:
@@ -173,13 +146,9 @@ def command_rows() -> list[tuple[str, str]]:
     return [(", ".join(labels), command.value) for command, labels in rows.items()]
 
 
-def button_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:
-    """(keys, meaning) of each button of a world, and of its mouse."""
-    rows = []
-    for name in space.buttons:
-        keys = [code_label(code) for code, bound in bindings.items() if bound == name]
-        rows.append((", ".join(keys) or "(no key left)", name.replace("_", " ")))
-    return rows + ([("Mouse", "look (click first)")] if any(space.mouse) else [])
+def is_pad(code: int) -> bool:
+    """True for the parts of a gamepad."""
+    return code <= PAD_A
 
 
 def code_label(code: int) -> str:
@@ -193,144 +162,3 @@ def code_of(label: str) -> int:
     if label.lower() not in codes:
         raise ActionError(f"no key {label!r} to bind; the keys are {', '.join(LABELS[c] for c in codes.values())}")
     return codes[label.lower()]
-
-
-def default_bindings(buttons: Iterable[str], chosen: Mapping[str, Iterable[str]] | None = None) -> dict[int, str]:
-    """Code -> button, for every button: chosen keys first, then WISHES, then spare letters and digits.
-
-    chosen  button -> labels of its keys ("W", "Space", "Mouse left"); it replaces that button's wishes.
-    A code has one button, a button may have several codes; buttons beyond the spare keys stay without.
-    Raises ActionError for an unknown label or button, or a key chosen twice.
-    """
-    names = list(buttons)
-    bindings: dict[int, str] = {}
-    for name, labels in (chosen or {}).items():
-        if name not in names:
-            raise ActionError(f"keys are chosen for {name!r}, but the world's buttons are {names}")
-        for code in map(code_of, labels):
-            if bindings.setdefault(code, name) != name:
-                raise ActionError(f"key {code_label(code)} is chosen for both {bindings[code]!r} and {name!r}")
-    open_names = [name for name in names if name not in bindings.values()]
-    for rank in range(max(len(wishes) for wishes in WISHES.values())):
-        for name in open_names:
-            for label in WISHES.get(name, ())[rank : rank + 1]:
-                bindings.setdefault(code_of(label), name)
-    spare = [code_of(key) for key in SPARE_KEYS if code_of(key) not in bindings]
-    unbound = [name for name in open_names if name not in bindings.values()]
-    return bindings | dict(zip(spare, unbound, strict=False))
-
-
-def load_keys(path: Path, buttons: Iterable[str]) -> dict[str, list[str]]:
-    """button -> labels from a file of keys, for the buttons that this world has; nothing if there is no file.
-
-    ActionError, naming the file, if it is not {"forward": ["W", "Up"], ...} or names a key that does not exist.
-    """
-    if not path.exists():
-        return {}
-    try:
-        keys = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(keys, dict):
-            raise ActionError('expected {"forward": ["W", "Up"], ...}')
-        chosen = {name: list(keys[name]) for name in buttons if name in keys}
-        default_bindings(chosen, chosen)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ActionError(f"{path}: {error}. Correct it, or delete it for the usual keys.") from error
-    return chosen
-
-
-def save_keys(path: Path, bindings: Mapping[int, str]) -> None:
-    """The inverse; buttons of other worlds that are in the file stay in it. OSError if it cannot be written."""
-    keys = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    mine: dict[str, list[str]] = {}
-    for code, name in bindings.items():
-        mine.setdefault(name, []).append(code_label(code))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(keys | mine, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-class Latch:
-    """What the player did since the last step: written by the window's thread, taken by the model's.
-
-    Held codes count while held; a tap shorter than a step counts for one step; mouse motion is summed, turned into
-    degrees and clamped to the space's range, the rest is dropped. Raises ActionError if a binding names a button
-    that the space does not have.
-    """
-
-    def __init__(self, space: ActionSpace, bindings: Mapping[int, str], degrees_per_pixel: float) -> None:
-        space.check(Action(bindings.values()))
-        self.space, self.bindings = space, dict(bindings)
-        self.input_time: float | None = None  # of the oldest event in the Action taken last, time.perf_counter()
-        self._degrees_per_pixel = degrees_per_pixel
-        self._lock = threading.Lock()
-        self._down: set[int] = set()
-        self._tapped: set[str] = set()
-        self._pixels = [0.0, 0.0]
-        self._first_event: float | None = None
-
-    def bind(self, bindings: Mapping[int, str]) -> None:
-        """Other keys from now on; what is held is forgotten. ActionError for a button that the space lacks."""
-        self.space.check(Action(bindings.values()))
-        self.release_all()
-        with self._lock:
-            self.bindings = dict(bindings)
-
-    def press(self, code: int) -> None:
-        """A key or mouse button went down; codes without a button are ignored."""
-        if code in self.bindings:
-            with self._lock:
-                self._note_event()
-                self._down.add(code)
-                self._tapped.add(self.bindings[code])
-
-    def release(self, code: int) -> None:
-        """A key or mouse button went up."""
-        with self._lock:
-            if code in self._down:
-                self._note_event()
-                self._down.discard(code)
-
-    def move(self, dx: float, dy: float) -> None:
-        """The mouse moved by pixels, +x right, +y down; ignored on axes that the space does not have."""
-        with self._lock:
-            if (dx and self.space.mouse[0]) or (dy and self.space.mouse[1]):
-                self._note_event()
-                self._pixels[0] += dx
-                self._pixels[1] += dy
-
-    def release_all(self) -> None:
-        """Forget everything: held codes, taps and motion (the window lost the focus)."""
-        with self._lock:
-            self._down.clear()
-        self.forget_pending()
-
-    def forget_pending(self) -> None:
-        """Forget taps and motion, keep what is held (play goes on after a pause)."""
-        with self._lock:
-            self._tapped.clear()
-            self._pixels = [0.0, 0.0]
-            self._first_event = None
-
-    def take(self) -> Action:
-        """The Action of the step that begins now; taps and motion start over."""
-        with self._lock:
-            buttons = cancel_opposites({self.bindings[code] for code in self._down} | self._tapped)
-            dx, dy = (self._degrees(pixels, axis) for axis, pixels in enumerate(self._pixels))
-            self.input_time, self._first_event = self._first_event, None
-            self._tapped.clear()
-            self._pixels = [0.0, 0.0]
-        return Action(buttons, (dx, dy))
-
-    @property
-    def is_idle(self) -> bool:
-        """True if take() would give an Action in which nothing was done."""
-        with self._lock:
-            return not (self._down or self._tapped or any(self._pixels))
-
-    def _degrees(self, pixels: float, axis: int) -> float:
-        limit = self.space.mouse[axis]
-        return min(max(round(pixels * self._degrees_per_pixel, 3), -limit), limit) + 0.0  # never -0.0
-
-    def _note_event(self) -> None:
-        if self._first_event is None:
-            self._first_event = time.perf_counter()

@@ -1,7 +1,8 @@
 """The menu that Esc opens: pages of items, driven by keys or the mouse.
 
-Item    one line: what it says, what it does, and a picture
-Menu    which page and item is chosen; events in, drawing out
+Item      one line: what it says, what it does, and a picture
+Menu      which page and item is chosen; events in, drawing out
+Overlay   what of it the window needs; a picture being cropped is one too
 
 Not here: what the pages are (session.py), how keys are kept (options.py).
 """
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import pygame
 
 from worldmodel.env import Frame
-from worldmodel.ui.hud import DIM, INK, LIT, SHADE, fill, lettering
+from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, lettering
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Item:
     """label at the left, value at the right; act is done on Enter or a click (None: it only informs).
 
     stays: the menu remains open afterwards
+    turn: what Left (-1) and Right (+1) do to the value; Enter and a click then do what Right does
     """
 
     label: str
@@ -29,6 +32,30 @@ class Item:
     value: str = ""
     frame: Frame | None = None
     stays: bool = False
+    turn: Callable[[int], None] | None = None
+
+
+class Overlay(Protocol):
+    """What gets the keys and clicks while it is open, and is drawn over the world. awaits: see Menu."""
+
+    is_open: bool
+    awaits: Callable[[int], None] | None
+
+    def handle(self, event: pygame.Event) -> None:
+        """A key or mouse event."""
+        ...
+
+    def press(self, scancode: int) -> None:
+        """A key."""
+        ...
+
+    def draw(self, surface: pygame.Surface) -> None:
+        """Over the whole window."""
+        ...
+
+    def close(self) -> None:
+        """Show nothing."""
+        ...
 
 
 class Menu:
@@ -65,7 +92,7 @@ class Menu:
     def handle(self, event: pygame.Event) -> None:
         """A key or mouse event while the menu is open."""
         if event.type == pygame.KEYDOWN:
-            self._press(event.scancode)
+            self.press(event.scancode)
         elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
             number = pygame.Rect(event.pos, (1, 1)).collidelist(self._places)
             if number >= 0:
@@ -73,7 +100,8 @@ class Menu:
                 if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
                     self._do()
 
-    def _press(self, scancode: int) -> None:
+    def press(self, scancode: int) -> None:
+        """A key; or, for `awaits`, any code of keymap.py."""
         if self.awaits:
             awaits, self.awaits = self.awaits, None
             if scancode != pygame.KSCAN_ESCAPE:
@@ -85,6 +113,10 @@ class Menu:
                 self.close()
         elif scancode in (pygame.KSCAN_UP, pygame.KSCAN_DOWN):
             self._cursor = (self._cursor + (1 if scancode == pygame.KSCAN_DOWN else -1)) % len(self.items)
+        elif scancode in (pygame.KSCAN_LEFT, pygame.KSCAN_RIGHT):
+            turn = self.items[min(self._cursor, len(self.items) - 1)].turn
+            if turn:
+                turn(1 if scancode == pygame.KSCAN_RIGHT else -1)
         elif scancode in (pygame.KSCAN_RETURN, pygame.KSCAN_KP_ENTER, pygame.KSCAN_SPACE):
             self._do()
 
@@ -95,7 +127,9 @@ class Menu:
             self._page, self._cursor = list(self._pages)[number], 0
             return
         item = items[min(self._cursor, len(items) - 1)]
-        if item.act:
+        if item.turn:
+            item.turn(1)
+        elif item.act:
             if not item.stays:
                 self.close()
             item.act()
@@ -108,7 +142,11 @@ class Menu:
         row = round(1.9 * unit)
         title = self._page or "Menu"
         surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
-        foot = "a key, or Esc" if self.awaits else "Up, Down, Enter  \u00b7  Esc back  \u00b7  or the mouse"
+        foot = (
+            "a key or a part of the gamepad, or Esc"
+            if self.awaits
+            else "Up, Down, Left, Right, Enter  \u00b7  Esc back  \u00b7  or the mouse"
+        )
         surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.4 * unit)))
         items = self.items
         self._cursor = min(self._cursor, len(items) - 1)
@@ -119,7 +157,7 @@ class Menu:
             top = round(3.4 * unit) + (number - self._offset) * row
             place = pygame.Rect(unit, top, width * 3 // 5, row)
             is_chosen = number == self._cursor
-            ink = LIT if is_chosen else INK if item.act or not self._page else DIM
+            ink = LIT if is_chosen else INK if item.act or item.turn or not self._page else DIM
             label = lettering(("> " if is_chosen else "  ") + item.label, unit, ink)
             surface.blit(label, (place.left + unit, top + unit // 3))
             value = lettering(item.value, unit, DIM)

@@ -2,8 +2,7 @@
 
 check_options         options that do not exist, with the nearest that does
 check_choices         values that do not exist, with those that do
-safe_name             any name as the name of a folder
-load_start, crop_to   a start by number, or any picture as a frame
+load_start            a start by number, or any picture as a frame
 parse_script          "forward*8,left*4,fire" -> actions
 attempt               any work -> an exit code, and one line about what went wrong
 
@@ -19,11 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
-
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import load_image
-from worldmodel.env import Frame
+from worldmodel.ui.crop import crop_to
 from worldmodel.ui.hud import LEVELS
 from worldmodel.ui.runner import PACES
 from worldmodel.ui.window import FILTERS, SCALES
@@ -109,11 +106,6 @@ def _degrees(name: str, item: str) -> tuple[float, float]:
     return dx, dy
 
 
-def safe_name(name: str) -> str:
-    """Letters, digits, - and _ of a name, others as _: nothing that leaves a folder or moves a cursor."""
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80] or "_"
-
-
 def load_start(start: Any, size_hw: tuple[int, int], say: Callable[[str], None]) -> Any:
     """The number of a start as it is; a picture's path as a frame of size_hw. VideoError if it cannot be read."""
     if isinstance(start, int):
@@ -121,23 +113,6 @@ def load_start(start: Any, size_hw: tuple[int, int], say: Callable[[str], None])
     image = load_image(str(start))
     say(f"start {start}: the middle of {image.shape[1]} x {image.shape[0]}, resized to {size_hw[1]} x {size_hw[0]}")
     return crop_to(image, size_hw)
-
-
-def crop_to(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
-    """The middle of a picture, uint8 (H, W, 3), cut to the proportions of size_hw and resized to it."""
-    height, width = image.shape[:2]
-    factor = min(height / size_hw[0], width / size_hw[1])
-    h, w = max(1, round(size_hw[0] * factor)), max(1, round(size_hw[1] * factor))
-    top, left = (height - h) // 2, (width - w) // 2
-    middle = image[top : top + h, left : left + w].astype(np.float64)
-    return np.rint(_resize(_resize(middle, size_hw[0], axis=0), size_hw[1], axis=1)).astype(np.uint8)
-
-
-def _resize(image: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """Each new pixel is the mean of the old ones under it, or the nearest where the picture grows."""
-    edges = np.arange(length) * image.shape[axis] // length
-    counts = np.maximum(1, np.diff(edges, append=image.shape[axis]))
-    return np.add.reduceat(image, edges, axis) / np.expand_dims(counts, [i for i in range(image.ndim) if i != axis])
 
 
 def attempt(work: Callable[[], object], user_errors: tuple[type[Exception], ...]) -> int:

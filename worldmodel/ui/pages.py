@@ -8,31 +8,41 @@ Not here: how a menu works (menu.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from worldmodel.action import ActionError
 from worldmodel.data.episode import EpisodeError, list_episodes, read_json
 from worldmodel.data.states import NUM_SLOTS
-from worldmodel.ui.hud import Hud
-from worldmodel.ui.keymap import Command, Latch, button_rows, code_label, code_of
+from worldmodel.env import Frame
+from worldmodel.ui.arrivals import clipboard
+from worldmodel.ui.bindings import HANDS, button_rows, pad_rows
+from worldmodel.ui.hud import LEVELS, Hud
+from worldmodel.ui.keymap import Command
+from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.runner import Runner
-from worldmodel.ui.window import Window
+from worldmodel.ui.window import FILTERS, SCALES, Window
 
 MOST_RECORDINGS = 40  # the newest
+MOUSE = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)  # degrees a pixel
+STICK = tuple(float(degrees) for degrees in range(40, 401, 20))  # degrees a second
+ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
 
 
 @dataclass(frozen=True)
 class Library:
-    """worlds: what play.py's option world takes; recordings: a folder of episodes; keys: the file of bindings."""
+    """worlds: what play.py's option world takes; recordings: a folder of episodes; keys, settings: files of the player
+    that the menu writes; starts: (title, frame) of each.
+    """
 
     worlds: tuple[str, ...] = ()
     recordings: Path = Path("recordings")
     keys: Path = Path("keys.json")
+    settings: Path = Path("settings.json")
+    starts: Sequence[tuple[str, Frame]] = ()
 
 
 class Table(Protocol):
@@ -53,17 +63,32 @@ class Table(Protocol):
         """Give a button another key."""
         ...
 
+    def open(self, what: Path | Frame | None) -> None:
+        """Play what a path leads to, or begin at a picture."""
+        ...
+
+    def export(self, path: Path) -> None:
+        """Make films of a recording, beside play."""
+        ...
+
+    def use_hand(self, hand: str) -> None:
+        """Give all buttons the keys of one of HANDS."""
+        ...
+
+    def keep(self, **changes: Any) -> None:
+        """Keep changed settings in their file."""
+        ...
+
 
 def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
     """The pages, each asked for anew when it is drawn."""
     return {
-        "Starts": lambda: _starts(table.runner),
+        "Starts": lambda: _starts(table),
         "Save": lambda: _slots(table.runner, Command.SAVE),
         "Load": lambda: _slots(table.runner, Command.LOAD),
-        "Recordings": lambda: _recordings(table),
-        "Worlds": lambda: [
-            Item(name, partial(table.leave_for, world=name, replay=None)) for name in table.library.worlds
-        ],
+        "Recordings": lambda: _recordings(table, lambda path: partial(table.leave_for, replay=str(path))),
+        "Export": lambda: _recordings(table, lambda path: partial(table.export, path)),
+        "Worlds": lambda: _worlds(table),
         "Controls": lambda: _controls(table),
         "Display": lambda: _display(table),
     }
@@ -73,19 +98,21 @@ def _worlds(table: Table) -> list[Item]:
     return [Item(name, partial(table.leave_for, world=name, replay=None)) for name in table.library.worlds]
 
 
-def _starts(runner: Runner) -> list[Item]:
-    return [
-        Item(f"start {n}", partial(runner.send, Command.NEXT_START, n + 1), "here" if n == runner.start else "")
-        for n in range(runner.num_starts)
-    ]
+def _starts(table: Table) -> list[Item]:
+    runner, items = table.runner, []
+    for n in range(runner.num_starts):
+        title, frame = table.library.starts[n] if n < len(table.library.starts) else ("", None)
+        act = partial(runner.send, Command.NEXT_START, n + 1)
+        items.append(Item(f"start {n}", act, f"{title}  (here)" if n == runner.start else title, frame))
+    return [*items, Item("a picture from the clipboard", lambda: table.open(clipboard()), "or drop one on the window")]
 
 
 def _slots(runner: Runner, command: Command) -> list[Item]:
     """Every slot to save to, or the full ones to load."""
     items = []
-    for n in range(NUM_SLOTS if runner.slots else 0):
-        assert runner.slots is not None
-        save = runner.slots.peek(n)
+    for n in range(NUM_SLOTS if runner.saving.slots else 0):
+        assert runner.saving.slots is not None
+        save = runner.saving.slots.peek(n)
         if save or command is Command.SAVE:
             facts = f"{save.saved_at}, frame {save.frame_index}" if save else "empty"
 
@@ -97,12 +124,13 @@ def _slots(runner: Runner, command: Command) -> list[Item]:
     return items
 
 
-def _recordings(table: Table) -> list[Item]:
+def _recordings(table: Table, act: Callable[[Path], Callable[[], None]]) -> list[Item]:
+    """The newest recordings, and what choosing one does: watch it, or make films of it."""
     try:
         paths = list_episodes(table.library.recordings)[::-1][:MOST_RECORDINGS]
     except EpisodeError:
         return []
-    return [Item(path.name, partial(table.leave_for, replay=str(path)), _facts(path)) for path in paths]
+    return [Item(path.name, act(path), _facts(path)) for path in paths]
 
 
 def _facts(path: Path) -> str:
@@ -114,30 +142,62 @@ def _facts(path: Path) -> str:
 
 
 def _controls(table: Table) -> list[Item]:
+    latch = table.latch
+    rows = button_rows(latch.space, latch.bindings)
+    pads = {meaning: parts for parts, meaning in pad_rows(latch.space, latch.bindings)}
     items = []
-    rows = button_rows(table.latch.space, table.latch.bindings)
-    for name, (keys, meaning) in zip(table.latch.space.buttons, rows, strict=False):
+    for name, (keys, meaning) in zip(latch.space.buttons, rows, strict=False):
 
         def ask(name: str = name) -> None:
             table.menu.awaits = partial(table.bind, name)
 
-        items.append(Item(meaning, ask, keys, stays=True))
-    return items
+        pad = f"  \u00b7  pad {pads[meaning]}" if meaning in pads else ""
+        items.append(Item(meaning, ask, keys + pad, stays=True))
+    presets = [Item(f"keys for {hand}", partial(table.use_hand, hand), stays=True) for hand in HANDS]
+    return items + _feel(table) + presets
+
+
+def _feel(table: Table) -> list[Item]:
+    """How strongly things turn; Left and Right change it, and it is kept."""
+    feel = table.latch.feel
+
+    def change(**values: Any) -> None:
+        table.latch.feel = replace(feel, **values)
+        table.keep(**values)
+
+    def turned(name: str, values: Sequence[float]) -> Callable[[int], None]:
+        now = min(range(len(values)), key=lambda i: abs(values[i] - getattr(feel, name)))
+        return lambda by: change(**{name: values[min(max(now + by, 0), len(values) - 1)]})
+
+    def switched(name: str) -> Callable[[int], None]:
+        return lambda by: change(**{name: not getattr(feel, name)})
+
+    def on(claim: bool) -> str:
+        return "on" if claim else "off"
+
+    return [
+        Item("mouse", turn=turned("degrees_per_pixel", MOUSE), value=f"{feel.degrees_per_pixel:g} degrees a pixel"),
+        Item("stick", turn=turned("stick_degrees", STICK), value=f"{feel.stick_degrees:g} degrees a second"),
+        Item("dead zone of the sticks", turn=turned("dead_zone", ZONES), value=f"{feel.dead_zone:.0%}"),
+        Item("up is down", turn=switched("invert_y"), value=on(feel.invert_y)),
+        Item("a press holds until the next", turn=switched("toggle"), value=on(feel.toggle)),
+    ]
 
 
 def _display(table: Table) -> list[Item]:
     window, hud = table.window, table.hud
+
+    def change(option: str, values: Sequence[str], now: str) -> Item:
+        def turn(by: int) -> None:
+            value = values[(values.index(now) + by) % len(values)]
+            setattr(hud if option == "hud" else window, "level" if option == "hud" else option, value)
+            table.keep(**{option: value})
+
+        return Item("meters" if option == "hud" else option, turn=turn, value=now)
+
     return [
-        Item("meters", hud.next_level, hud.level, stays=True),
-        Item("scale", window.next_scale, window.scale, stays=True),
-        Item("filter", window.next_filter, window.filter, stays=True),
+        change("hud", LEVELS, hud.level),
+        change("scale", SCALES, window.scale),
+        change("filter", FILTERS, window.filter),
         Item("full screen", window.toggle_fullscreen, "F11", stays=True),
     ]
-
-
-def rebound(bindings: Mapping[int, str], button: str, code: int) -> dict[int, str]:
-    """Bindings in which a button has the one key `code`. ActionError for a key of the window, or without a name."""
-    if code_label(code).startswith("key "):
-        raise ActionError("that key has no name and cannot be bound")
-    code_of(code_label(code))  # refuses keys of the window
-    return {c: b for c, b in bindings.items() if b != button and c != code} | {code: button}

@@ -1,10 +1,9 @@
 """The model's thread: step the world, in time with it, and hand out the newest frame.
 
-Shown      a frame and what led to it
 Runner     commands in, frames out; owns the Env while it runs
 
-The window's thread calls only send, stop and newest, and reads the attributes. Input is taken right before the step,
-after the wait for the deadline, so a frame answers the newest keys. Not here: events, drawing (session.py).
+The window's thread calls only send, stop and mailbox.newest, and reads the attributes. Input is taken right before the
+step, after the wait for the deadline, so a frame answers the newest keys. Not here: events, drawing (session.py).
 """
 
 from __future__ import annotations
@@ -14,48 +13,38 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from worldmodel.action import Action
 from worldmodel.data.both import Both
-from worldmodel.data.health import SickFrame
+from worldmodel.data.health import Illness, SickFrame
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
-from worldmodel.data.states import NUM_SLOTS, SaveError, Slots
+from worldmodel.data.states import Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling, change_steps
-from worldmodel.ui.keymap import Command, Latch
+from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling, change_steps, prospects
+from worldmodel.ui.keymap import Command
+from worldmodel.ui.latch import Latch
+from worldmodel.ui.mailbox import Mailbox
+from worldmodel.ui.saving import Saving
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.tape import Tape, Taping
 
 PACES = ("realtime", "uncapped", "turn")
-MOST_PROSPECTS = 9  # one a number key
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
 HEALTHY_S = 0.9  # how far a broken dream goes back
-RELAPSE_S, MOST_ILLNESSES = 10.0, 3  # so many in so long: back to the start
 IDLE = Action()
 Script = Callable[[int], Action]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A frame uint8 (H, W, 3), the action that led to it, and its number in Stats (None: no step made it)."""
-
-    frame: Frame
-    action: Action
-    number: int | None
 
 
 class Runner:
     """Plays one Env. pace: realtime keeps to env.fps and runs free where the model is slower (a slower world, no
     step is skipped); uncapped never waits; turn steps only while a key or the mouse is used, at most at env.fps.
 
-    For reading from the window's thread: is_paused; is_over (the episode has ended); start, seed and frame_index (steps
-    since the reset); steps of the sampler; taping; fan (what-if); stats.
+    For reading from the window's thread: world (the Env inside a Recorder); is_paused; is_over (the
+    episode has ended); start, seed and frame_index (steps since the reset); steps of the sampler; taping; saving; fan
+    (what-if); stats; mailbox.
     Lines for the player appear in `messages`.
     """
 
@@ -69,26 +58,25 @@ class Runner:
         self.start, self.seed, self.num_starts = start, seed, num_starts
         self.stats, self.frame_index = Stats(), 0
         self.is_paused = self.is_over = False
-        self.slots, self.slot, self.num_saves = slots, 0, 0
         self.opening = opening or Opening(())
         self._moves: deque[tuple[Action, int | None]] = deque()  # that are played before the player's
         self._then_pauses = False
         self.fan: list[Prospect] = []
         self.rewound: int | None = None
         self.is_exact = True
-        self._illnesses: list[float] = []  # when frames were sick
+        self._illness = Illness()
         self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.saving = Saving(slots, self.messages.put)
         recorder = env if isinstance(env, Recorder) else None
-        self._inner = recorder.env if recorder else env
+        self.world = recorder.env if recorder else env
         self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
-        self._commands: queue.SimpleQueue[tuple[Command, int]] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[tuple[Command, Any]] = queue.SimpleQueue()
         self._wake, self._stop = threading.Event(), threading.Event()
-        self._newest: Shown | None = None  # a mailbox with one place: a frame nobody fetched is replaced
-        self._arrived = threading.Event()
+        self.mailbox = Mailbox()
 
-    def send(self, command: Command, number: int = 0) -> None:
+    def send(self, command: Command, number: Any = 0) -> None:
         """Ask for a command; it is obeyed between two steps. number: which prospect, how many frames
-        back, or a start or slot and one more (0: the next).
+        back, or a start or slot and one more (0: the next); a start may also be a picture uint8 (H, W, 3).
         """
         self._commands.put((command, number))
         self._wake.set()
@@ -98,17 +86,10 @@ class Runner:
         self._stop.set()
         self._wake.set()
 
-    def newest(self, timeout_s: float) -> Shown | None:
-        """The newest frame if one came since the last call, waiting for it no longer than timeout_s."""
-        if not self._arrived.wait(timeout_s):
-            return None
-        self._arrived.clear()
-        return self._newest
-
     @property
     def steps(self) -> int | None:
         """Sampling steps a frame of a dreamed world, None where there are none."""
-        return self._inner.steps if isinstance(self._inner, Sampled) else None
+        return self.world.steps if isinstance(self.world, Sampled) else None
 
     @property
     def can_go_back(self) -> bool:
@@ -118,7 +99,7 @@ class Runner:
     @property
     def divergence(self) -> list[float | None] | None:
         """PSNR of the dream against the real game beside it, one a step; None where there is none."""
-        return list(self._inner.divergence) if isinstance(self._inner, Both) else None
+        return list(self.world.divergence) if isinstance(self.world, Both) else None
 
     def run(self, max_frames: int | None, script: Script | None) -> None:
         """Play until stop(), or max_frames steps, or (with max_frames) the episode's end. Blocks; any error ends it.
@@ -160,8 +141,8 @@ class Runner:
         is_mine = script is None and not self.is_opening
         if self.is_opening:
             action, steps = self._moves.popleft()
-            if steps is not None and isinstance(self._inner, Sampled):
-                self._inner.steps = steps
+            if steps is not None and isinstance(self.world, Sampled):
+                self.world.steps = steps
             if not self.is_opening:
                 self.latch.forget_pending()
                 self.is_paused = self._then_pauses
@@ -170,18 +151,17 @@ class Runner:
             action = script(self.stats.num_frames) if script else self.latch.take()
         latch = time.perf_counter()
         event = self.latch.input_time if is_mine else None
-        if isinstance(self._inner, Replay):
-            action = self._inner.recorded_action or action  # what was pressed then, for the key caps
+        if isinstance(self.world, Replay):
+            action = self.world.recorded_action or action  # what was pressed then, for the key caps
         start = time.perf_counter()
         frame = self.env.step(action)
         end = time.perf_counter()
         self.frame_index += 1
         number = self.stats.add(event, latch, start, end)
-        self._publish(frame, action, number)
-        assert self._newest is not None
-        self.tape.add(action, self._newest.frame, self.steps)
-        if isinstance(self._inner, Settling):
-            self._inner.settle()
+        shown = self._publish(frame, action, number)
+        self.tape.add(action, shown, self.steps)
+        if isinstance(self.world, Settling):
+            self.world.settle()
             self.stats.settled(number, time.perf_counter())
         self.taping.watch()
 
@@ -190,10 +170,8 @@ class Runner:
         """True while the actions before the player's are played."""
         return len(self._moves) > 0
 
-    def _publish(self, frame: Frame, action: Action = IDLE, number: int | None = None) -> None:
-        # copied, because an Env may write its next frame into the same memory while this one is drawn
-        self._newest = Shown(np.array(frame, order="C"), action, number)
-        self._arrived.set()
+    def _publish(self, frame: Frame, action: Action = IDLE, number: int | None = None) -> Frame:
+        return self.mailbox.put(frame, action, number)
 
     def _reset(self) -> None:
         begin = self.opening.begin
@@ -243,15 +221,15 @@ class Runner:
                 case Command.LOAD:
                     self._load()
                 case Command.NEXT_SLOT:
-                    self.slot = number - 1 if number else (self.slot + 1) % NUM_SLOTS
+                    self.saving.choose(number)
                 case Command.RECORD:
                     self.taping.toggle()
                 case Command.KEEP_LAST:
                     self.taping.keep(self.tape, can_begin_again=self.opening.begin is None)
                 case Command.FEWER_STEPS:
-                    self.messages.put(change_steps(self._inner, -1))
+                    self.messages.put(change_steps(self.world, -1))
                 case Command.MORE_STEPS:
-                    self.messages.put(change_steps(self._inner, +1))
+                    self.messages.put(change_steps(self.world, +1))
         return do_single
 
     def _set_paused(self, wanted: bool) -> None:
@@ -259,10 +237,12 @@ class Runner:
             self.latch.forget_pending()  # what was tapped during the pause was not meant for the world
         self.is_paused = wanted or self.is_over
 
-    def _next_start(self, number: int) -> None:
-        """Start number - 1, or for 0 the next one; in a world with one start, the next seed."""
+    def _next_start(self, number: Any) -> None:
+        """Start number - 1, or for 0 the next one; in a world with one start, the next seed. Or a picture."""
         self.opening = Opening(())
-        if number:
+        if not isinstance(number, int):
+            self.start = number
+        elif number:
             self.start = number - 1
         elif self.num_starts > 1:
             self.start = (self.start + 1) % self.num_starts if isinstance(self.start, int) else 0
@@ -274,11 +254,9 @@ class Runner:
         """After a frame that nobody may see: back to a second ago with other noise; if that keeps happening, to the
         start, paused.
         """
-        now = time.perf_counter()
-        self._illnesses = [t for t in self._illnesses if now - t < RELAPSE_S] + [now]
-        if isinstance(self._inner, Seeded):
-            self._inner.seed += 1  # the same noise would lead to the same frame
-        is_lasting = len(self._illnesses) >= MOST_ILLNESSES
+        is_lasting = self._illness.is_lasting(time.perf_counter())
+        if isinstance(self.world, Seeded):
+            self.world.seed += 1  # the same noise would lead to the same frame
         if is_lasting or not isinstance(self.env, Rewindable) or not self.env.reach()[0]:
             self._reset()
             self.is_paused = is_lasting
@@ -325,14 +303,10 @@ class Runner:
 
     def _imagine(self) -> None:
         """Make the fan: the next second under each button, while the world stands still."""
-        if not isinstance(self._inner, Imaginative) or not self.is_paused or self.is_over:
+        if not isinstance(self.world, Imaginative) or not self.is_paused or self.is_over:
             self.messages.put("what if: pause a dreamed world first (P)")
             return
-        names = list(self.env.actions.buttons)[: MOST_PROSPECTS - 1]
-        actions = [IDLE, *(Action({name}) for name in names)]
-        frames = self._inner.what_if(actions, round(self.env.fps))
-        labels = ["wait", *(name.replace("_", " ") for name in names)]
-        self.fan = [Prospect(*what) for what in zip(labels, actions, frames, strict=True)]
+        self.fan = prospects(self.world, self.env.actions, round(self.env.fps))
 
     def _follow(self, number: int) -> None:
         """Play the chosen prospect, then wait again."""
@@ -342,43 +316,27 @@ class Runner:
             self._moves = deque([(action, None)] * round(self.env.fps))
 
     def _resync(self) -> None:
-        if isinstance(self._inner, Both):
-            self._publish(self._inner.resync())
+        if isinstance(self.world, Both):
+            self._publish(self.world.resync())
             self.messages.put("the dream goes on from the real game")
         else:
             self.messages.put("there is no real game beside: env=both")
 
     def _save(self) -> None:
-        if not (self.slots and isinstance(self.env, Rewindable)):
-            self.messages.put("this world cannot be saved")
-            return
-        try:
-            assert self._newest is not None
-            path = self.slots.save(self.slot, self.env.state(), self._newest.frame, self.frame_index)
-            self.num_saves += 1
-            self.messages.put(f"saved to slot {self.slot}: {path}")
-        except OSError as error:
-            self.messages.put(f"not saved: {' '.join(str(error).split())}. Make room on the disk.")
+        assert self.mailbox.last is not None
+        self.saving.save(self.env, self.mailbox.last.frame, self.frame_index)
         self.stats.interrupt()
 
     def _load(self) -> None:
-        """Return to the slot's state; whatever is wrong with it is said, and play goes on where it was."""
-        if not (self.slots and isinstance(self.env, Rewindable)):
-            self.messages.put("this world cannot be saved")
-            return
-        try:
-            state, index, self.is_exact = self.slots.load(self.slot)
-            frame = self.env.load_state(state)
+        """Return to the slot's state, if it has one that fits; else play goes on where it was."""
+        loaded = self.saving.load(self.env)
+        if loaded:
+            frame, self.frame_index, self.is_exact = loaded
             self._moves.clear()
-        except (SaveError, ValueError, KeyError) as error:  # KeyError: a state of another kind of Env
-            self.messages.put(f"not loaded: {' '.join(str(error).split())}")
-            return
-        self.frame_index = index
-        self.is_paused = self.is_paused and not self.is_over
-        self.is_over = False
-        self.messages.put(f"loaded slot {self.slot}" + ("" if self.is_exact else " (another build: approximate)"))
-        self._interrupt(frame)
-        self.tape.begin(frame.copy(), is_reset=False)
+            self.is_paused = self.is_paused and not self.is_over
+            self.is_over = False
+            self._interrupt(frame)
+            self.tape.begin(frame.copy(), is_reset=False)
 
 
 def _wait_for(deadline: float, period: float) -> float:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from worldmodel.action import Action
 from worldmodel.data.episode import STEPS, Meta
-from worldmodel.data.recorder import Recorder, next_episode
+from worldmodel.data.recorder import Recorder
+from worldmodel.data.writer import next_episode
 from worldmodel.env import Frame
-from worldmodel.ui.film import ENDINGS, export
+from worldmodel.ui.film import ENDINGS, export, export_episode
 
 SECONDS = 30.0
 MOST_BYTES = 256 * 2**20  # of frames: fewer seconds in a world of large frames
@@ -130,6 +131,17 @@ class Taping:
 
         if len(steps) > 1:
             self._writers.submit(write)
+
+    def export(self, path: Path) -> None:
+        """Films of a recording, written beside play; says where, or why not."""
+
+        def write() -> None:
+            try:
+                self._tell(f"exported {', '.join(map(str, export_episode(path, self._films)))}")
+            except (OSError, ValueError) as error:
+                self._tell(f"not exported: {' '.join(str(error).split())}")
+
+        self._writers.submit(write)
 
     def watch(self) -> None:
         """Keep the red light true, and say so once when a recording fails."""

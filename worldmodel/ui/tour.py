@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EpisodeEnd, Frame
 from worldmodel.ui.film import ENDINGS, Film
 from worldmodel.ui.runner import Script
@@ -103,8 +102,6 @@ def tour(
         while stats.num_frames < num_frames and time.perf_counter() < give_up_at:
             action = look(frame) if look else script(stats.num_frames)
             before = time.perf_counter()
-            if isinstance(env, Replay):
-                action = env.recorded_action or action
             try:
                 frame = env.step(action)
                 stats.add(None, before, before, time.perf_counter())

@@ -1,11 +1,11 @@
-"""The window: a frame drawn sharp and in proportion, events sorted into play and commands.
+"""The window: a frame drawn sharp and in proportion.
 
 has_display   is there a screen to open a window on
 letterbox     where a picture goes in a window
-Window        draw, flip, pump; capture and release of the mouse
+Window        draw, flip; capture and release of the mouse
 
 Mouse: captured by a click and only in worlds that have a mouse axis; released on Esc, focus loss, error and close.
-The keyboard is never grabbed. Not here: what is written over the picture (hud.py), when to draw (session.py).
+Not here: events (events.py), what is written over the picture (hud.py), when to draw (session.py).
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import pygame
 
 from worldmodel.env import Frame
-from worldmodel.ui.keymap import Command, Latch, command_of
-from worldmodel.ui.menu import Menu
+from worldmodel.ui import gamepad
+from worldmodel.ui.menu import Overlay
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
 DESKTOP_SHARE = 0.8  # of the desktop's width and height, at most, for a new window
 HEADLESS_SIZE = (1024, 768)
 SETTLE_S = 0.5  # after F11: pygame makes another window, and the old one reports that it lost the focus
-SCALES, FILTERS = ("int", "fit"), ("nearest", "linear")
+SCALES, FILTERS = ("int", "fit", "stretch"), ("nearest", "linear")
 EVENTS = [
     pygame.QUIT,
     pygame.KEYDOWN,
@@ -35,11 +36,9 @@ EVENTS = [
     pygame.WINDOWFOCUSLOST,
     pygame.WINDOWFOCUSGAINED,
     pygame.WINDOWMINIMIZED,
+    pygame.DROPFILE,
+    *gamepad.EVENTS,
 ]
-
-
-MENU_EVENTS = (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION)
-NUMBER_KEYS = [pygame.KSCAN_1 + i for i in range(9)]
 
 
 class WindowError(RuntimeError):
@@ -69,8 +68,11 @@ def has_display() -> bool:
 def letterbox(size_hw: tuple[int, int], window_wh: tuple[int, int], scale: str = "int") -> pygame.Rect:
     """Where a picture of size_hw goes in a window: centred, in proportion, as large as possible.
 
-    scale "int": a whole multiple, so that all pixels are equally large, where one fits; "fit": any factor.
+    scale "int": a whole multiple, so that all pixels are equally large, where one fits; "fit": any factor;
+    "stretch": the whole window, in proportion or not.
     """
+    if scale == "stretch":
+        return pygame.Rect((0, 0), window_wh)
     (height, width), (window_width, window_height) = size_hw, window_wh
     factor = min(window_width / width, window_height / height)
     if scale == "int" and factor >= 1:
@@ -82,9 +84,9 @@ def letterbox(size_hw: tuple[int, int], window_wh: tuple[int, int], scale: str =
 class Window:
     """One resizable window for frames uint8 (H, W, 3) of size_hw.
 
-    scale "int" or "fit" (letterbox); filter "nearest" or "linear". It opens at the largest whole multiple within
-    DESKTOP_SHARE of the desktop. allow_headless: also where nobody sees it (tests, benchmarks).
-    Raises WindowError without a display, ValueError for another scale or filter.
+    scale: one of SCALES (letterbox); filter: one of FILTERS. It opens with `size`, width and height, or at
+    the largest whole multiple within DESKTOP_SHARE of the desktop. allow_headless: also where nobody sees it (tests,
+    benchmarks). Raises WindowError without a display, ValueError for another scale or filter.
     """
 
     def __init__(
@@ -93,19 +95,21 @@ class Window:
         size_hw: tuple[int, int],
         scale: str = "int",
         filter: str = "nearest",
+        size: Sequence[int] | None = None,
         *,
         allow_headless: bool = False,
     ) -> None:
         if scale not in SCALES or filter not in FILTERS:
             raise ValueError(f"scale must be one of {SCALES} and filter one of {FILTERS}, got {scale!r}, {filter!r}")
+        os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")  # real pixels, not a blurred enlargement
         try:
             pygame.display.init()
             is_headless = pygame.display.get_driver() in HEADLESS_DRIVERS
             if is_headless and not allow_headless:
                 raise WindowError("no display to open a window on. headless=true plays a tour instead.")
-            width, height = HEADLESS_SIZE if is_headless else pygame.display.get_desktop_sizes()[0]
-            room = (int(width * DESKTOP_SHARE), int(height * DESKTOP_SHARE))
-            self._windowed_size = letterbox(size_hw, room).size
+            self._desktop = HEADLESS_SIZE if is_headless else pygame.display.get_desktop_sizes()[0]
+            self._is_sized = size is not None
+            self._windowed_size = _within(size, self._desktop) if size else self._usual_size(size_hw)
             self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
         except pygame.error as error:
             raise WindowError(
@@ -117,10 +121,30 @@ class Window:
         pygame.event.set_allowed(EVENTS)
         self.size_hw, self.is_captured = size_hw, False
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
-        self._settled_at = 0.0
-        self.menu: Menu | None = None  # gets the keys and clicks while it is open
+        self.settled_at = 0.0  # until then a lost focus is our own doing
+        self.menu: Overlay | None = None  # gets the keys and clicks while it is open
         self.choices: list[pygame.Rect] = []  # places that a click, or the key of its number, chooses
         self.chosen = 0
+        self.dropped: list[str] = []  # files that were dropped on it, oldest first
+        self.pads = gamepad.Gamepads()
+
+    def _usual_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        width, height = self._desktop
+        return letterbox(size_hw, (int(width * DESKTOP_SHARE), int(height * DESKTOP_SHARE))).size
+
+    def turn_to(self, title: str, size_hw: tuple[int, int]) -> None:
+        """Show frames of this size from now on; a window that was not given a size gets the usual one for them."""
+        pygame.display.set_caption(title)
+        if size_hw != self.size_hw and not self._is_sized and not self._is_fullscreen:
+            self._windowed_size = self._usual_size(size_hw)
+            self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
+        self.size_hw = size_hw
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height when it is not full screen."""
+        surface = pygame.display.get_surface()
+        return self._windowed_size if self._is_fullscreen or surface is None else surface.get_size()
 
     def draw(self, frame: Frame) -> pygame.Rect:
         """Put a frame on the window's surface, bars in black; gives the picture's place. flip() shows it."""
@@ -139,64 +163,6 @@ class Window:
         """Show what was drawn."""
         pygame.display.flip()
 
-    def pump(self, latch: Latch) -> list[Command]:
-        """Handle all waiting events: play goes to the latch, the rest comes back as commands, in order.
-
-        The click that captures the mouse does nothing in the world; it asks for RESUME. Losing the focus releases
-        everything, frees the mouse and asks for HOLD; keys that are really down when it returns are held again.
-        """
-        commands = []
-        for event in pygame.event.get():
-            if self.menu and self.menu.is_open and event.type in MENU_EVENTS and not _quits(event):
-                self.menu.handle(event)
-            elif self._chooses(event):
-                commands.append(Command.CHOOSE)
-            elif event.type == pygame.KEYDOWN:
-                command = command_of(event.scancode, event.key, event.mod)
-                if command:
-                    commands.append(command)
-                else:
-                    latch.press(event.scancode)
-            elif event.type == pygame.KEYUP:
-                latch.release(event.scancode)
-                if command_of(event.scancode, 0, 0) is Command.REWIND:
-                    commands.append(Command.STOP_REWIND)
-            elif event.type == pygame.MOUSEMOTION:
-                if self.is_captured:
-                    latch.move(*event.rel)
-            elif event.type == pygame.MOUSEBUTTONDOWN:
-                if any(latch.space.mouse) and not self.is_captured:
-                    self.capture()
-                    commands.append(Command.RESUME)
-                else:
-                    latch.press(-event.button)
-            elif event.type == pygame.MOUSEBUTTONUP:
-                latch.release(-event.button)
-            elif event.type in (pygame.WINDOWFOCUSLOST, pygame.WINDOWMINIMIZED):
-                latch.release_all()
-                if time.perf_counter() > self._settled_at:
-                    self.release()
-                    commands.append(Command.HOLD)
-            elif event.type == pygame.WINDOWFOCUSGAINED:
-                latch.release_all()
-                for code in _keys_down():
-                    latch.press(code)
-            elif event.type == pygame.QUIT:
-                commands.append(Command.QUIT)
-        return commands
-
-    def _chooses(self, event: pygame.Event) -> bool:
-        """True if the event chooses one of the places; its number is then in `chosen`."""
-        number = -1
-        if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not self.is_captured:
-            number = pygame.Rect(event.pos, (1, 1)).collidelist(self.choices)
-        elif event.type == pygame.KEYDOWN and event.scancode in NUMBER_KEYS:
-            number = NUMBER_KEYS.index(event.scancode)
-        if not 0 <= number < len(self.choices):
-            return False
-        self.chosen = number
-        return True
-
     def capture(self) -> None:
         """Hide the pointer and read the mouse as motion."""
         self.is_captured = True
@@ -210,14 +176,6 @@ class Window:
         pygame.event.set_grab(False)
         pygame.mouse.set_visible(True)
 
-    def next_scale(self) -> None:
-        """The next of SCALES."""
-        self.scale = SCALES[(SCALES.index(self.scale) + 1) % len(SCALES)]
-
-    def next_filter(self) -> None:
-        """The next of FILTERS."""
-        self.filter = FILTERS[(FILTERS.index(self.filter) + 1) % len(FILTERS)]
-
     def toggle_fullscreen(self) -> None:
         """Between the window's last size and the whole desktop; a captured mouse stays captured."""
         was_captured = self.is_captured
@@ -228,7 +186,7 @@ class Window:
             self.surface = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
         else:
             self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
-        self._settled_at = time.perf_counter() + SETTLE_S
+        self.settled_at = time.perf_counter() + SETTLE_S
         if was_captured:
             self.capture()
 
@@ -239,11 +197,6 @@ class Window:
             pygame.display.quit()
 
 
-def _quits(event: pygame.Event) -> bool:
-    return event.type == pygame.KEYDOWN and command_of(event.scancode, event.key, event.mod) is Command.QUIT
-
-
-def _keys_down() -> list[int]:
-    """Scancodes of the keys that are physically down now."""
-    pressed = pygame.key.get_pressed()  # indexed by key code; the tuple under it, by scancode
-    return [code for code in range(len(pressed)) if tuple.__getitem__(pressed, code)]
+def _within(size: Sequence[int], desktop: tuple[int, int]) -> tuple[int, int]:
+    """A size of last time, on a desktop that may be smaller now."""
+    return min(size[0], desktop[0]), min(size[1], desktop[1])

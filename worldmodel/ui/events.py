@@ -1,0 +1,107 @@
+"""Events of a window, sorted: play into the latch, the menu's to the menu, the rest as commands.
+
+pump            all that wait
+grasp           keys that are really down
+wants_to_quit   all that wait, where there is no world yet
+
+The keyboard is never grabbed. Not here: drawing, capture and release (window.py), gamepads (gamepad.py).
+"""
+
+from __future__ import annotations
+
+import time
+
+import pygame
+
+from worldmodel.ui import gamepad
+from worldmodel.ui.keymap import Command, command_of
+from worldmodel.ui.latch import Latch
+from worldmodel.ui.window import Window
+
+MENU_EVENTS = (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION)
+NUMBER_KEYS = [pygame.KSCAN_1 + i for i in range(9)]
+
+
+def pump(window: Window, latch: Latch) -> list[Command]:
+    """Handle all waiting events: play goes to the latch, the rest comes back as commands, in order.
+
+    The click that captures the mouse does nothing in the world; it asks for RESUME. Losing the focus releases
+    everything, frees the mouse and asks for HOLD; keys that are really down when it returns are held again. A key
+    that is let go counts also while the menu is open.
+    """
+    commands: list[Command] = []
+    for event in pygame.event.get():
+        if window.menu and window.menu.is_open and event.type in MENU_EVENTS and not _quits(event):
+            window.menu.handle(event)
+        elif _chooses(window, event):
+            commands.append(Command.CHOOSE)
+        elif event.type in gamepad.EVENTS:
+            commands += window.pads.handle(event, latch, window.menu)
+        else:
+            commands += _sort(window, latch, event)
+    return commands
+
+
+def _sort(window: Window, latch: Latch, event: pygame.Event) -> list[Command]:
+    """One event of keyboard, mouse or window."""
+    match event.type:
+        case pygame.KEYDOWN:
+            command = command_of(event.scancode, event.key, event.mod)
+            if command:
+                return [command]
+            latch.press(event.scancode)
+        case pygame.KEYUP:
+            latch.release(event.scancode)
+            if command_of(event.scancode, 0, 0) is Command.REWIND:
+                return [Command.STOP_REWIND]
+        case pygame.MOUSEMOTION if window.is_captured:
+            latch.move(*event.rel)
+        case pygame.MOUSEBUTTONDOWN:
+            if any(latch.space.mouse) and not window.is_captured:
+                window.capture()
+                return [Command.RESUME]
+            latch.press(-event.button)
+        case pygame.MOUSEBUTTONUP:
+            latch.release(-event.button)
+        case pygame.WINDOWFOCUSLOST | pygame.WINDOWMINIMIZED:
+            latch.release_all()
+            window.pads.forget()
+            if time.perf_counter() > window.settled_at:
+                window.release()
+                return [Command.HOLD]
+        case pygame.WINDOWFOCUSGAINED:
+            latch.hold_again(grasp())
+        case pygame.DROPFILE:
+            window.dropped.append(event.file)
+            return [Command.DROP]
+        case pygame.QUIT:
+            return [Command.QUIT]
+    return []
+
+
+def _chooses(window: Window, event: pygame.Event) -> bool:
+    """True if the event chooses one of the window's places; its number is then in `chosen`."""
+    number = -1
+    if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not window.is_captured:
+        number = pygame.Rect(event.pos, (1, 1)).collidelist(window.choices)
+    elif event.type == pygame.KEYDOWN and event.scancode in NUMBER_KEYS:
+        number = NUMBER_KEYS.index(event.scancode)
+    if not 0 <= number < len(window.choices):
+        return False
+    window.chosen = number
+    return True
+
+
+def wants_to_quit() -> bool:
+    """Drop all waiting events; True if one of them asked for the end."""
+    return any(event.type == pygame.QUIT or _quits(event) for event in pygame.event.get())
+
+
+def _quits(event: pygame.Event) -> bool:
+    return event.type == pygame.KEYDOWN and command_of(event.scancode, event.key, event.mod) is Command.QUIT
+
+
+def grasp() -> list[int]:
+    """Scancodes of the keys that are physically down now."""
+    pressed = pygame.key.get_pressed()  # indexed by key code; the tuple under it, by scancode
+    return [code for code in range(len(pressed)) if tuple.__getitem__(pressed, code)]

@@ -1,0 +1,171 @@
+"""Where one plays: from options to the Env they mean, and what goes with it.
+
+VenueConfig   which world, dreamed, real, both or replayed, and how
+Venue         the Env, its title, its starts, its saves, its eye
+open_venue    the one from the other, naming each stage
+peek          what can be shown before anything is loaded
+open_real     a real game by name
+
+Not here: windows and players (ui/, play.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import worldmodel
+from worldmodel.config import load_yaml, typed
+from worldmodel.data.both import Both
+from worldmodel.data.episode import load_episode
+from worldmodel.data.health import diagnosis
+from worldmodel.data.recorder import Recorder
+from worldmodel.data.replay import Replay
+from worldmodel.data.rerun import Rerun
+from worldmodel.data.states import Slots
+from worldmodel.data.video import VideoError, load_image
+from worldmodel.env import Env, Frame
+
+GAMES = Path(__file__).parent.parent / "conf" / "game"
+VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
+QUEUED_STEPS = 64  # of a recording may wait for the disk
+UNKNOWN_HW = (96, 128)  # of a world that cannot be read yet
+KNOWN_EVERY = 4  # of the frames before each start, for the eye
+Tell = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class VenueConfig:
+    """The options of play.py that decide what is opened; conf/play.yaml explains them."""
+
+    world: str | None
+    env: str
+    replay: str | None
+    verify: bool
+    branch_at: int | None
+    seed: int
+    steps: int | None
+    device: str
+    threads: int | None
+    compile: bool
+    record: Any
+    saves: str
+
+    @property
+    def only_watches(self) -> bool:
+        """True for a recording that is shown and not made again."""
+        return bool(self.replay) and not (self.verify or self.branch_at is not None)
+
+
+@dataclass
+class Venue:
+    """What is played. starts: (title, frame) of each; slots: where its states are saved; eye: what the world's
+    tokenizer makes of a frame (tokenizer.eye), None where nothing is dreamed.
+    """
+
+    env: Env
+    title: str
+    starts: Sequence[tuple[str, Frame]] = ()
+    slots: Slots | None = None
+    eye: Any = None
+
+
+def safe_name(name: str) -> str:
+    """Letters, digits, - and _ of a name, others as _: nothing that leaves a folder or moves a cursor."""
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80] or "_"
+
+
+def open_real(name: str) -> Env:
+    """The real game of that name. EnvError if it is not installed."""
+    from worldmodel.games import GameConfig, open_game
+
+    return open_game(typed(GameConfig, load_yaml(GAMES / f"{safe_name(name)}.yaml")))
+
+
+def peek(cfg: VenueConfig, start: Any) -> tuple[tuple[int, int], Frame | None]:
+    """Frame size (H, W) and the start frame of a bundled world, read in a moment and without torch; a guess of the
+    size and None for any other: no picture is decoded for a stranger.
+    """
+    name = cfg.world or worldmodel.default_world()
+    folder = worldmodel.BUNDLED / name
+    if cfg.replay or name not in worldmodel.worlds():
+        return UNKNOWN_HW, None
+    try:
+        height, width = json.loads((folder / "world.json").read_text(encoding="utf-8"))["size_hw"]
+        picture = load_image(folder / "starts" / f"{start if isinstance(start, int) else 0:02d}.png")
+    except (OSError, ValueError, KeyError, VideoError):
+        return UNKNOWN_HW, None
+    fits = cfg.env == "dream" and isinstance(start, int) and picture.shape == (height, width, 3)
+    return (height, width), picture if fits else None
+
+
+def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -> Venue:
+    """What was asked for; player: who a recording says has acted; tell gets the name of each stage as it begins.
+
+    Raises WorldError, EnvError, EpisodeError or ConfigError: one line that says what to do.
+    """
+    episode = load_episode(cfg.replay) if cfg.replay else None
+    if cfg.replay and cfg.only_watches:
+        replay = Replay(cfg.replay)
+        identity = f"episode {hashlib.sha256(json.dumps(replay.episode.meta.to_json()).encode()).hexdigest()}"
+        return Venue(replay, f"{cfg.replay} (replay)", (), Slots(Path(cfg.saves) / "replay", identity, VERSION))
+    told = str(episode.meta.extra.get("world", "")) if episode else ""
+    chosen = cfg.world or told or worldmodel.default_world()
+    tell(f"reading {Path(chosen).name}")
+    world = worldmodel.load(chosen)
+    kind = cfg.env if episode is None else "dream" if episode.meta.source == "dream" else "real"
+    if episode and kind == "dream" and episode.meta.world_sha256 != world.sha256:
+        raise ValueError(
+            f"{cfg.replay}: recorded in another world or version than {chosen}. Choose it with world=PATH."
+        )
+    name, game = safe_name(world.name), world.info["game"]
+    about = {"game": game, "licence": world.info["licence"], "player": player, "extra": {"world": chosen}}
+    opened = _real(cfg, game, tell) if kind == "real" else _dream(cfg, world, about, tell)
+    if kind == "real":
+        about["source"] = "real"
+    elif kind == "both":
+        real, engine = _real(cfg, game, tell), opened.env
+        both = Both(real.env, engine)  # type: ignore[arg-type]  # a Rerun and an Engine
+        about |= {"game": f"{game}-both", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
+        assert opened.slots, "a dream can be saved"
+        identity = f"{opened.slots.identity} beside {game}"
+        opened = Venue(both, "", (), Slots(Path(cfg.saves) / f"{name}-both", identity, opened.slots.build))
+    folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
+    recorder = Recorder(opened.env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
+    if cfg.record:
+        recorder.start()
+    where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
+    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye)
+
+
+def _real(cfg: VenueConfig, game: str, tell: Tell) -> Venue:
+    tell(f"starting {game}")
+    env = Rerun(open_real(game))
+    rules = hashlib.sha256((GAMES / f"{safe_name(game)}.yaml").read_bytes()).hexdigest()
+    slots = Slots(
+        Path(cfg.saves) / f"{safe_name(game)}-real", f"game {game} {rules}", f"{VERSION}, {platform.machine()}"
+    )
+    return Venue(env, "", (), slots)
+
+
+def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell) -> Venue:
+    """The dream of a world; what a recording of it says goes into `about`."""
+    import torch
+
+    from worldmodel.tokenizer.eye import Eye
+
+    tell("compiling the network" if cfg.compile else "waking the network")
+    threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
+    engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
+    about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
+    about["check"] = partial(diagnosis, engine)
+    build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
+    slots = Slots(Path(cfg.saves) / safe_name(world.name), f"world {world.sha256}", build)
+    starts = [(title, frames[-1].numpy()) for title, frames in zip(world.starts, world.start_frames, strict=True)]
+    return Venue(engine, "", starts, slots, Eye(world.tokenizer, world.start_frames[:, ::KNOWN_EVERY].flatten(0, 1)))
