@@ -11,11 +11,11 @@ from itertools import count
 import numpy as np
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.evaluation.manifest import Beat, ControlConfig, Family, Script, TierConfig, Turning
+from worldmodel.evaluation.manifest import Beat, Family, ProbesConfig, Script, TierConfig, Turning
 from worldmodel.evaluation.reference import Level
 
 SPACE = ActionSpace(("forward", "turn_left", "turn_right"), (20.0, 0.0))
-CONTROL = ControlConfig(
+CONTROL = ProbesConfig(
     branch=[Script(buttons=["forward"], turn=0.0), Script(buttons=[], turn=8.0), Script(buttons=[], turn=-8.0)],
     families={"spin": Family(beats=[Beat(buttons=[], turn=12.0, steps=3)])},
     turning=Turning(left="turn_left", right="turn_right", key_degrees=5.0, is_view=True, look_degrees=15.0),

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
-from worldmodel.evaluation.manifest import FIRST_SEED, KIND, Beat, ControlConfig, TierConfig, build, look, script_of
+from worldmodel.evaluation.manifest import FIRST_SEED, KIND, Beat, ProbesConfig, TierConfig, build, look, script_of
 from worldmodel.games import GameConfig
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -29,7 +29,7 @@ TIER = partial(
 def settings(game, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("reference", [f"game={game}", *overrides])
-    return typed(ControlConfig, cfg.control), typed(TierConfig, cfg.tier)
+    return typed(ProbesConfig, cfg.probes), typed(TierConfig, cfg.tier)
 
 
 @pytest.mark.parametrize("tier", ["small", "full"])
@@ -115,9 +115,9 @@ def test_a_place_is_what_a_game_calls_its_place(monkeypatch):
 def test_turns_of_scripts_are_those_of_the_game():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         doom, racer = (compose("reference", [f"game={game}"]) for game in ("doom", "racer"))
-    assert doom.control.turning.key_degrees == doom.game.doom.turn_degrees
-    assert racer.control.turning.key_degrees == racer.game.racer.key_degrees
-    assert doom.control.turning.look_degrees <= doom.game.doom.mouse_degrees
+    assert doom.probes.turning.key_degrees == doom.game.doom.turn_degrees
+    assert racer.probes.turning.key_degrees == racer.game.racer.key_degrees
+    assert doom.probes.turning.look_degrees <= doom.game.doom.mouse_degrees
 
 
 @pytest.mark.parametrize(("angle", "steps", "net"), [(90, 12, 0), (180, 24, 0), (360, 24, 360), (100, 14, 0)])

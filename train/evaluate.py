@@ -32,7 +32,7 @@ from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
 from worldmodel.evaluation.inverse import label_names, load_inverse
-from worldmodel.evaluation.manifest import ControlConfig, TierConfig
+from worldmodel.evaluation.manifest import ProbesConfig, TierConfig
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.report import write_report
 from worldmodel.games import GameConfig
@@ -43,7 +43,7 @@ class Config:
     """See conf/evaluate.yaml."""
 
     game: GameConfig
-    control: ControlConfig
+    probes: ProbesConfig
     tier: TierConfig
     world: str | None
     run: str | None
@@ -103,10 +103,10 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
 def judges(cfg: Config, space: ActionSpace, pool: np.ndarray) -> Judges:
     """What the dreams are measured with; ValueError if the inverse model is another game's."""
     inverse = load_inverse(Path(cfg.inverse)) if cfg.inverse else None
-    if inverse and inverse.names != label_names(cfg.control):
-        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {label_names(cfg.control)}")
+    if inverse and inverse.names != label_names(cfg.probes):
+        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {label_names(cfg.probes)}")
     return Judges(
-        control=cfg.control, space=space, inverse=inverse, least_f1=cfg.least_f1, pool=pool, diverse=cfg.tier.diverse
+        control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pool=pool, diverse=cfg.tier.diverse
     )
 
 
@@ -116,8 +116,8 @@ def main(raw: DictConfig) -> None:
     cfg = typed(Config, raw)
     torch.set_num_threads(cfg.threads or torch.get_num_threads())
     world = load(cfg.world) if cfg.world else None
-    judged, manifest = dreamers(cfg, world), manifest_of(cfg.game, cfg.control, cfg.tier)
-    reference, space = reality(manifest, cfg.game, cfg.control, Path(cfg.out))
+    judged, manifest = dreamers(cfg, world), manifest_of(cfg.game, cfg.probes, cfg.tier)
+    reference, space = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
     if world and (world.actions != space or list(world.size_hw) != cfg.game.size_hw):
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     name = Path(str(cfg.world)).stem if world else "-".join(Path(str(cfg.run)).parts[-2:])

@@ -39,7 +39,7 @@ from worldmodel.evaluation.inverse import (
     shrunk,
     windows,
 )
-from worldmodel.evaluation.manifest import ControlConfig
+from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.games import GameConfig
 from worldmodel.training.ema import EMA
 from worldmodel.training.loop import LoopConfig, Metrics, train
@@ -52,7 +52,7 @@ class Config:
     """See conf/inverse.yaml."""
 
     game: GameConfig
-    control: ControlConfig
+    probes: ProbesConfig
     data: str
     tokenizer: str
     episodes: int
@@ -82,8 +82,8 @@ def lesson(cfg: Config, episode: Episode, frames: np.ndarray) -> Lesson:
     """What one film of an episode teaches: windows are cut from it later."""
     space, actions, where = episode.meta.action_space, episode.action_vectors(), places(episode)
     inner = slice(BEFORE - 1, episode.num_steps - AFTER)  # action t led to frame t + 1
-    truth = labels(actions, space, cfg.control)[inner]
-    mask = seen(actions, where, space, cfg.control)[inner]
+    truth = labels(actions, space, cfg.probes)[inner]
+    mask = seen(actions, where, space, cfg.probes)[inner]
     return Lesson(shrunk(frames, cfg.inverse.size_hw), torch.from_numpy(truth).float(), torch.from_numpy(mask))
 
 
@@ -117,7 +117,7 @@ def main(raw: DictConfig) -> None:
     real, rebuilt = both("train", cfg.episodes, 2)
     unseen, unseen_rebuilt = both("heldout", cfg.heldout, 1)
     run.say(f"{len(real)} real and {len(rebuilt)} reconstructed episodes")
-    inverse = Inverse(cfg.inverse, label_names(cfg.control)).to(run.device)
+    inverse = Inverse(cfg.inverse, label_names(cfg.probes)).to(run.device)
     ema, optimizer = EMA(inverse, cfg.ema), Optimizer(inverse, cfg.optimizer)
 
     def update(step: int, batch: tuple[Tensor, Tensor, Tensor]) -> Metrics:

@@ -21,7 +21,7 @@ from worldmodel import Action
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
 from worldmodel.env import EnvError
-from worldmodel.evaluation.manifest import ControlConfig, Manifest, TierConfig, build
+from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig, build
 from worldmodel.evaluation.reference import Level, Place, Reference, collect
 from worldmodel.games import Game, GameConfig, open_game, player
 
@@ -33,12 +33,12 @@ class Config:
     """See conf/reference.yaml."""
 
     game: GameConfig
-    control: ControlConfig
+    probes: ProbesConfig
     tier: TierConfig
     out: str
 
 
-def level_settings(game: GameConfig, control: ControlConfig, level: str) -> GameConfig:
+def level_settings(game: GameConfig, control: ProbesConfig, level: str) -> GameConfig:
     """The settings of the game, or of one of its unseen levels."""
     if not level:
         return game
@@ -56,7 +56,7 @@ def place_in(facts: dict[str, Any]) -> Place:
     return float(x), float(y)
 
 
-def manifest_of(game: GameConfig, control: ControlConfig, tier: TierConfig) -> Manifest:
+def manifest_of(game: GameConfig, control: ProbesConfig, tier: TierConfig) -> Manifest:
     """The manifest; what it names of the game is all that decides its frames."""
     settings = {key: value for key, value in asdict(game).items() if value is not None}
     del settings["title"], settings["licence"]
@@ -65,7 +65,7 @@ def manifest_of(game: GameConfig, control: ControlConfig, tier: TierConfig) -> M
     return build(settings, control, tier)
 
 
-def reality(manifest: Manifest, game: GameConfig, control: ControlConfig, out: Path) -> tuple[Reference, ActionSpace]:
+def reality(manifest: Manifest, game: GameConfig, control: ProbesConfig, out: Path) -> tuple[Reference, ActionSpace]:
     """The kept reference of a manifest, or a new one, beside its manifest; and the game's action space.
 
     Raises EnvError if the game shows other frames than when the manifest was first played.
@@ -104,8 +104,8 @@ def reality(manifest: Manifest, game: GameConfig, control: ControlConfig, out: P
 def main(raw: DictConfig) -> None:
     """Play the manifest, or say that it has been played."""
     cfg = typed(Config, raw)
-    manifest = manifest_of(cfg.game, cfg.control, cfg.tier)
-    reference, _ = reality(manifest, cfg.game, cfg.control, Path(cfg.out))
+    manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
+    reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
     print(f"{cfg.game.name}: manifest {manifest.digest()[:12]}, {len(manifest.entries)} entries")
     for group, part in reference.shorts.items():
         print(f"  {group:20s} {len(part.frames)} x {part.frames.shape[1]} frames")

@@ -20,7 +20,7 @@ from worldmodel.action import ActionSpace
 from worldmodel.evaluation import inverse as idm
 from worldmodel.evaluation.control import LAGS, LEAST_TURN, horizontal_shift, net_turn, response_lag, turn_hits
 from worldmodel.evaluation.drift import relative, survival
-from worldmodel.evaluation.manifest import ControlConfig
+from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.quality import (
     HORIZONS,
     TRAITS,
@@ -46,7 +46,7 @@ class Judges:
     frames, below which it judges nobody; pool: frames of training (N, H, W, 3); diverse: episodes, noise seeds, steps.
     """
 
-    control: ControlConfig
+    control: ProbesConfig
     space: ActionSpace
     inverse: idm.Inverse | None
     least_f1: float
@@ -116,7 +116,7 @@ def split_figures(rows: Rows, part: Shorts, given: int) -> dict[str, Any]:
 
 
 def turn_figures(
-    rows: Rows, part: Shorts, given: int, space: ActionSpace, control: ControlConfig
+    rows: Rows, part: Shorts, given: int, space: ActionSpace, control: ProbesConfig
 ) -> dict[str, Any] | None:
     """agreement by row: the share of turning steps that move the picture the right way; ratio: student over real;
     lag: frames until the picture answers a turn. None where the game does not turn a view.

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from worldmodel.action import ActionSpace
 from worldmodel.evaluation.control import LEAST_TURN, net_turn
-from worldmodel.evaluation.manifest import ControlConfig
+from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.statistics import Estimate, resampled
 
 BEFORE, AFTER = 2, 1  # frames of a window before and after the one an action led to
@@ -91,12 +91,12 @@ def load_inverse(path: Path) -> Inverse:
     return inverse.eval().requires_grad_(False)
 
 
-def label_names(control: ControlConfig) -> list[str]:
+def label_names(control: ProbesConfig) -> list[str]:
     """What an inverse model of this game answers."""
     return [*control.labels, *([LEFT, RIGHT] if control.turning else [])]
 
 
-def labels(actions: np.ndarray, space: ActionSpace, control: ControlConfig) -> np.ndarray:
+def labels(actions: np.ndarray, space: ActionSpace, control: ProbesConfig) -> np.ndarray:
     """Action vectors (..., A) -> bool (..., L): buttons held, and turns of at least 2 degrees by keys and mouse."""
     held = [actions[..., space.buttons.index(name)] > 0.5 for name in control.labels]
     if control.turning:
@@ -105,7 +105,7 @@ def labels(actions: np.ndarray, space: ActionSpace, control: ControlConfig) -> n
     return np.stack(held, -1)
 
 
-def seen(actions: np.ndarray, places: np.ndarray, space: ActionSpace, control: ControlConfig) -> np.ndarray:
+def seen(actions: np.ndarray, places: np.ndarray, space: ActionSpace, control: ProbesConfig) -> np.ndarray:
     """bool (..., T): steps whose action could show. False where a button of control.stopped is held and the place,
     (..., T, 2) after each step, changes by less than control.stopped_below: obeying physics is no disobedience.
     """

@@ -1,6 +1,6 @@
 """The frozen list of what is played in the real game, and its hash: no split moves once models exist.
 
-Script ... ControlConfig   what can be done in a game, in the words of its buttons (conf/control/*.yaml)
+Script ... ProbesConfig   what can be done in a game, in the words of its buttons (conf/probes/*.yaml)
 TierConfig                 how much of it is played (conf/tier/*.yaml)
 Entry, Manifest            one episode; all of them, and which splits a game cannot have
 build                      settings -> Manifest, a pure function
@@ -67,7 +67,7 @@ class Turning:
 
 
 @dataclass(kw_only=True)
-class ControlConfig:
+class ProbesConfig:
     """branch: the actions told apart in branch identification; families: scripts by name; labels:
     buttons whose effect a picture can show; stopped: those that something can stop, which shows in a place that
     changes by less than stopped_below a step; unseen: names of levels training left out -> what they change in the
@@ -90,7 +90,7 @@ class ControlConfig:
         if self.turning:
             named |= {self.turning.left, self.turning.right} - {""}
         if unknown := sorted(named - set(space.buttons)):
-            raise ValueError(f"conf/control names the buttons {unknown}, this game has {list(space.buttons)}")
+            raise ValueError(f"conf/probes names the buttons {unknown}, this game has {list(space.buttons)}")
 
 
 @dataclass(kw_only=True)
@@ -126,7 +126,7 @@ class TierConfig:
 
 @dataclass(kw_only=True)
 class Entry:
-    """One thing to play. group: what it is scored with, such as D/spin; level: a name in ControlConfig.unseen, or "";
+    """One thing to play. group: what it is scored with, such as D/spin; level: a name in ProbesConfig.unseen, or "";
     beats: what is held after the context, in a circle; empty: the scripted player goes on.
     """
 
@@ -170,7 +170,7 @@ class Manifest:
         path.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 
-def build(game: dict[str, Any], control: ControlConfig, tier: TierConfig) -> Manifest:
+def build(game: dict[str, Any], control: ProbesConfig, tier: TierConfig) -> Manifest:
     """The manifest of a game at a tier. What the game cannot show is absent with the reason, never replaced."""
     entries: list[Entry] = []
     absent: dict[str, str] = {}

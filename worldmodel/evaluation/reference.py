@@ -140,7 +140,7 @@ def collect(
 ) -> Reference:
     """Play everything of a manifest; the same games give the same arrays.
 
-    open_level: "" or a name of ControlConfig.unseen -> Level, asked for in one go and closed by the caller; branch:
+    open_level: "" or a name of ProbesConfig.unseen -> Level, asked for in one go and closed by the caller; branch:
     the scripts of branch identification; say: is told what is being played. Raises EnvError if a replay of the same
     actions shows other frames, or if a game ends too early too often.
     """
