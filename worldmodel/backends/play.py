@@ -1,0 +1,101 @@
+"""Which code makes the frames of a running world, and when another takes over.
+
+Frames   one world's frames by number of steps, by the fastest code there is
+
+    eager      packed weights: there at once, everywhere
+    compiled   machine code of the whole frame, waited for: 1.5 to 3 minutes of a core the first time
+    auto       eager until the machine code is ready and has made one frame of play alike, then that
+
+Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
+what must be repeatable to the byte is made by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import torch
+
+from worldmodel.backends.compiled import Candidate, Compiled, Frame, Inputs, Made, Recipe, build_beside
+from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.packed import can_pack, pack
+from worldmodel.bundle import World, WorldError
+
+log = logging.getLogger(__name__)
+BACKENDS = ("auto", "eager", "compiled")
+
+
+class Frames:
+    """Makes whole frames. may_change: asked before other code takes over; changed: told its name when it has."""
+
+    def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
+        """wish: one of BACKENDS. Raises WorldError if it is not, or if compiled code is wished and cannot be had."""
+        if wish not in BACKENDS:
+            raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
+        self.may_change: Callable[[], bool] = lambda: True
+        self.changed: Callable[[str], object] = lambda name: None
+        self._world, self._device, self._dtype = world, device, dtype
+        self._eager: dict[int, Frame] = {}
+        self._compiled: dict[int, Compiled] = {}
+        self._candidates: dict[int, Candidate] = {}
+        self._wish = wish if device.type == "cpu" else "eager"
+        if self._wish == "compiled":
+            self._wait_for(steps)
+
+    def backend(self, steps: int) -> str:
+        """Name of the code that makes frames of so many steps now."""
+        return "compiled" if steps in self._compiled else "eager"
+
+    def make(self, inputs: Inputs, steps: int) -> Made:
+        """Latent and picture of the next frame; writes into the rings."""
+        compiled = self._compiled.get(steps)
+        if compiled is not None:
+            return compiled(*inputs)
+        if self._wish == "compiled":
+            self._wait_for(steps)
+            return self.make(inputs, steps)
+        sample = self._sample(inputs, steps) if self._wish == "auto" else None
+        made = self._eager_frame(steps)(*inputs)
+        if sample is not None:
+            self._candidates[steps].offer(sample, made[0].clone())
+        return made
+
+    def close(self) -> None:
+        """Stop what is being built."""
+        for candidate in self._candidates.values():
+            candidate.close()
+        self._candidates.clear()
+
+    def _eager_frame(self, steps: int) -> Frame:
+        if steps not in self._eager:
+            world = self._world
+            whole = WholeFrame(world.model, world.tokenizer, world.sigmas[steps], world.noise_scale)
+            rows = 2 * world.model.place.shape[0]
+            self._eager[steps] = pack(whole, rows) if can_pack(self._device) else whole
+        return self._eager[steps]
+
+    def _recipe(self, steps: int) -> Recipe:
+        name = str(self._dtype).removeprefix("torch.")
+        return Recipe(self._world.path, self._world.sha256, steps, name, torch.get_num_threads())
+
+    def _wait_for(self, steps: int) -> None:
+        try:
+            build_beside(self._recipe(steps), threading.Event())
+            self._compiled[steps] = Compiled(self._recipe(steps).path)
+        except (OSError, RuntimeError) as error:
+            raise WorldError(f"backend=compiled: {error}. Play with backend=eager.") from error
+
+    def _sample(self, inputs: Inputs, steps: int) -> Inputs | None:
+        """See how the machine code comes on; gives a copy of the inputs if it wants to try this frame beside play."""
+        if steps not in self._candidates:
+            self._candidates[steps] = Candidate(self._recipe(steps))
+        candidate = self._candidates[steps]
+        if candidate.problem is not None:
+            log.warning("no machine code (%s): play goes on as it is", candidate.problem)
+            self._wish = "eager"
+        elif candidate.code is not None and self.may_change():
+            self._compiled[steps] = candidate.code
+            self.changed("compiled")
+        return inputs.copy() if candidate.wants_sample else None
