@@ -79,6 +79,7 @@ class Config:
     device: str
     threads: int | None
     compile: bool
+    backend: str
     record: Any
     pace: str
     hud: str
@@ -148,9 +149,16 @@ def open_env(cfg: Config, player: str) -> Opened:
         import torch
 
         threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
-        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
+        backend = "compiled" if cfg.compile else cfg.backend
+        if episode:  # made again to the byte by what made it
+            backend = str(episode.meta.sampler.get("backend", "eager"))
+        elif backend == "auto" and player != "human":
+            backend = "eager"
+        env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
         num_starts = len(world.starts)
-        about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
+        sampler = {"steps": engine.steps, "backend": engine.backend}
+        engine.frames.changed = lambda name: (sampler.update(backend=name), say(f"frames are {name} from now on"))
+        about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
         build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
         slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)
         about["check"] = partial(diagnosis, engine)
@@ -159,6 +167,8 @@ def open_env(cfg: Config, player: str) -> Opened:
             about |= {"game": f"{world.info['game']}-both", "check": lambda frame: None}
     folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
     recorder = Recorder(env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
+    if isinstance(env, worldmodel.Engine):
+        env.frames.may_change = lambda: not recorder.is_recording
     if cfg.record:
         recorder.start()
     return Opened(

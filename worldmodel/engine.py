@@ -159,8 +159,8 @@ class Engine:
 
     @property
     def backend(self) -> str:
-        """Which code makes the frames now: eager or compiled."""
-        return self.frames.backend(self._steps)
+        """What makes the frames now; equal frames to the byte need an engine with this backend."""
+        return self.frames.backend
 
     @property
     def _pending(self) -> Moment | None:

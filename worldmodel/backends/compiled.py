@@ -30,7 +30,7 @@ from worldmodel.bundle import World, read_bundle
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
-ROOMS = ("backends", "diffusion", "model", "tokenizer")  # whose sources decide what the code computes
+SOURCES = ("backends/frame.py", "diffusion/flow.py", "diffusion/rollout.py", "model/*.py", "tokenizer/autoencoder.py")
 FAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # relative error of one frame's latent beyond which code is refused
 POLL_S = 0.1
 Made = tuple[Tensor, Tensor]  # latent and picture
@@ -75,7 +75,7 @@ class Recipe:
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
         ]
-        sources = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
+        sources = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
         digest = hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources))
         return cache_folder() / f"frame-{digest.hexdigest()[:24]}.pt2"
 

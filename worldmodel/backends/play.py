@@ -3,8 +3,9 @@
 Frames   one world's frames by number of steps, by the fastest code there is
 
     eager      packed weights: there at once, everywhere
-    compiled   machine code of the whole frame, waited for: 1.5 to 3 minutes of a core the first time
+    compiled   machine code of the whole frame, waited for: one to two minutes of a core the first time
     auto       eager until the machine code is ready and has made one frame of play alike, then that
+    compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
 
 Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
 what must be repeatable to the byte is made by one.
@@ -25,14 +26,19 @@ from worldmodel.bundle import World, WorldError
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "eager", "compiled")
+PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
 
 
 class Frames:
     """Makes whole frames. may_change: asked before other code takes over; changed: told its name when it has."""
 
     def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
-        """wish: one of BACKENDS. Raises WorldError if it is not, or if compiled code is wished and cannot be had."""
-        if wish not in BACKENDS:
+        """wish: one of BACKENDS, or compiled:STEPS. steps: those to begin with.
+
+        Raises WorldError if the wish is none of these, or if compiled code is wished and cannot be had.
+        """
+        kind, _, numbers = wish.partition(":")
+        if kind not in BACKENDS or (numbers and not (kind == "compiled" and numbers.replace(",", "").isdigit())):
             raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
         self.may_change: Callable[[], bool] = lambda: True
         self.changed: Callable[[str], object] = lambda name: None
@@ -40,20 +46,23 @@ class Frames:
         self._eager: dict[int, Frame] = {}
         self._compiled: dict[int, Compiled] = {}
         self._candidates: dict[int, Candidate] = {}
-        self._wish = wish if device.type == "cpu" else "eager"
-        if self._wish == "compiled":
+        self._wish = kind if device.type == "cpu" else "eager"
+        self._wished = {int(n) for n in numbers.split(",") if n} or set(world.sigmas)
+        self._waiting: dict[int, int] = {}  # frames until building begins, by steps
+        if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
 
-    def backend(self, steps: int) -> str:
-        """Name of the code that makes frames of so many steps now."""
-        return "compiled" if steps in self._compiled else "eager"
+    @property
+    def backend(self) -> str:
+        """What makes the frames now, as a wish: eager, or compiled with the numbers of steps it is there for."""
+        return f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
 
     def make(self, inputs: Inputs, steps: int) -> Made:
         """Latent and picture of the next frame; writes into the rings."""
         compiled = self._compiled.get(steps)
         if compiled is not None:
             return compiled(*inputs)
-        if self._wish == "compiled":
+        if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
             return self.make(inputs, steps)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
@@ -90,6 +99,11 @@ class Frames:
     def _sample(self, inputs: Inputs, steps: int) -> Inputs | None:
         """See how the machine code comes on; gives a copy of the inputs if it wants to try this frame beside play."""
         if steps not in self._candidates:
+            if steps not in self._waiting:
+                self._waiting[steps] = 0 if self._recipe(steps).path.exists() else PATIENCE
+            self._waiting[steps] -= 1
+            if self._waiting[steps] > 0:
+                return None
             self._candidates[steps] = Candidate(self._recipe(steps))
         candidate = self._candidates[steps]
         if candidate.problem is not None:
@@ -97,5 +111,5 @@ class Frames:
             self._wish = "eager"
         elif candidate.code is not None and self.may_change():
             self._compiled[steps] = candidate.code
-            self.changed("compiled")
+            self.changed(self.backend)
         return inputs.copy() if candidate.wants_sample else None

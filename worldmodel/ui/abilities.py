@@ -1,6 +1,6 @@
 """What some Envs can do besides stepping, and what is played before or instead of the player.
 
-Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
+Settling, Seeded, Imaginative, Backed   work ahead, change the noise, look ahead, change code (Engine can)
 change_steps                    more or fewer sampling steps, where there are any
 Prospect                        one of the futures that looking ahead shows
 Opening                         actions before the player's
@@ -43,6 +43,13 @@ class Imaginative(Protocol):
     def what_if(self, actions: Sequence[Action], frames: int) -> list[Frame]:
         """Where holding each of the actions leads to."""
         ...
+
+
+@runtime_checkable
+class Backed(Protocol):
+    """An Env whose frames are made by code that may change between two of them, equal up to rounding."""
+
+    backend: str
 
 
 def change_steps(env: Env, by: int) -> str:

@@ -27,7 +27,7 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import NUM_SLOTS, SaveError, Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling, change_steps
+from worldmodel.ui.abilities import Backed, Imaginative, Opening, Prospect, Seeded, Settling, change_steps
 from worldmodel.ui.keymap import Command, Latch
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.tape import Tape, Taping
@@ -179,7 +179,8 @@ class Runner:
         number = self.stats.add(event, latch, start, end)
         self._publish(frame, action, number)
         assert self._newest is not None
-        self.tape.add(action, self._newest.frame, self.steps)
+        made_by = self._inner.backend if isinstance(self._inner, Backed) else None
+        self.tape.add(action, self._newest.frame, self.steps, made_by)
         if isinstance(self._inner, Settling):
             self._inner.settle()
             self.stats.settled(number, time.perf_counter())
