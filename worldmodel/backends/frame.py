@@ -81,6 +81,13 @@ class WholeFrame(nn.Module):
         xt = noise[0]
         both = torch.cat([x0.to(xt.dtype), xt], 1)
         v = self.model.modulated(both, [m[:, :2] for m in known], first)[:, 1:]
+        return self.finish(v, noise, known, rest)
+
+    def finish(
+        self, v: Tensor, noise: Tensor | Sequence[Tensor], known: Sequence[Tensor], rest: Memory
+    ) -> tuple[Tensor, Tensor]:
+        """All after the first pass, which gave v."""
+        xt = noise[0]
         levels = torch.tensor([*self.sigmas, 0.0], device=xt.device).view(-1, 1, 1)
         for step in range(len(self.sigmas)):
             if step > 0:
