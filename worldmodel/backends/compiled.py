@@ -17,6 +17,7 @@ import queue
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.native import Native
 from worldmodel.bundle import World, read_bundle
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,8 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("backends/frame.py", "diffusion/flow.py", "diffusion/rollout.py", "model/*.py", "tokenizer/autoencoder.py")
 FAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # relative error of one frame's latent beyond which code is refused
 POLL_S = 0.1
-Made = tuple[Tensor, Tensor]  # latent and picture
+LIBRARY = (".so", ".dll", ".pyd")
+Made = tuple[Tensor, ...]  # latent and picture
 Frame = Callable[..., Made]  # called like WholeFrame.forward
 
 
@@ -77,7 +80,7 @@ class Recipe:
         ]
         sources = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
         digest = hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources))
-        return cache_folder() / f"frame-{digest.hexdigest()[:24]}.pt2"
+        return cache_folder() / f"frame-{digest.hexdigest()[:24]}.so"
 
 
 def cache_folder() -> Path:
@@ -109,6 +112,10 @@ def build(program: nn.Module, inputs: tuple[Any, ...], path: Path) -> None:
     exported = torch.export.export(program.eval(), inputs)
     options = {"freezing": True}
     torch._inductor.aoti_compile_and_package(exported, package_path=str(temporary), inductor_configs=options)
+    with zipfile.ZipFile(temporary) as package:
+        (library,) = (name for name in package.namelist() if name.endswith(LIBRARY))
+        code = package.read(library)
+    temporary.write_bytes(code)
     os.replace(temporary, path)
 
 
@@ -125,12 +132,11 @@ class Compiled:
     """Code from the disk. Its inputs must have the strides it was built with: contiguous."""
 
     def __init__(self, path: Path) -> None:
-        self._loader: Any = torch._inductor.aoti_load_package(str(path)).loader
+        self._code = Native(path)
 
-    def __call__(self, *inputs: Any) -> Made:
-        """WholeFrame.forward."""
-        latent, picture = self._loader.boxed_run(_flat(inputs))
-        return latent, picture
+    def __call__(self, *inputs: Any) -> tuple[Tensor, ...]:
+        """WholeFrame.forward, or what else was built."""
+        return tuple(self._code(_flat(inputs)))
 
 
 def _flat(inputs: Any) -> list[Tensor]:
@@ -182,7 +188,7 @@ class Candidate:
 @torch.inference_mode()
 def difference(code: Frame, inputs: Inputs, latent: Tensor) -> float:
     """Relative error of the latent that code makes of the inputs; writes into their rings."""
-    ours, _ = code(*inputs)
+    ours = code(*inputs)[0]
     return float((ours - latent).norm() / latent.norm())
 
 

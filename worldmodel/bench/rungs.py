@@ -233,7 +233,7 @@ def _looks_apart(cache: KVCache) -> list[list[Tensor]]:
 
 
 def _built(s: Setting, kind: str, program: nn.Module, inputs: tuple[Any, ...]) -> Compiled:
-    path: Path = cache_folder() / f"{_recipe(s).path.stem}-{kind}.pt2"
+    path: Path = cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
     if not path.exists():
         build(program, inputs, path)
     return Compiled(path)
