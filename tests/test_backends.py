@@ -122,3 +122,18 @@ def test_machine_code_dreams_the_same_and_repeats_itself_to_the_byte(path):
     other = engine(path, fast.backend)
     other.load_state(state)
     assert np.array_equal(play(other, 9, 30), after)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["auto", "compiled"])
+def test_a_graph_dreams_what_its_kernels_dream_one_by_one(path, backend):
+    """Also after a rewind, which moves the frame counter, and a reset."""
+    plain, fast = (
+        worldmodel.Engine(worldmodel.load(path), "cuda", dtype="float32", backend=b) for b in ("eager", backend)
+    )
+    for env in (plain, fast, fast):
+        env.reset(start=0, seed=3)
+    before = play(fast, 30)
+    assert np.abs(play(plain, 30).astype(int) - before).max() <= 2
+    fast.rewind(9)
+    assert np.array_equal(play(fast, 9, 21), before[21:])

@@ -99,7 +99,7 @@ class Engine:
         frames, moves = self._context(start)
         latents = self.tokenizer.encode(frames.to(self.device))[None]  # (1, T, C, h, w)
         led_by = torch.cat([torch.zeros(1, self.actions.size), moves])[None].to(self.device)  # (1, T, A)
-        self._cache = self.model.new_cache(1)
+        self._cache.clear()
         prefill(self.model, self._cache, latents.to(self.dtype), led_by)
         self._begin(0, frames[-1].numpy().copy())
         assert self._start_frame is not None
@@ -138,7 +138,7 @@ class Engine:
         noise = torch.stack([self._noise(step) for step in range(self._steps)])
         moves = torch.cat([last.action, vector], 1)
         inputs = Inputs(self._cache.keys, self._cache.values, looks_at(self._cache), last.latent, moves, noise)
-        latent, picture = self.frames.make(inputs, self._steps)
+        latent, picture = self.frames.make(inputs, self._steps, self._cache.length)
         self._cache.advance()
         last.past = self._cache.frame(self._cache.length - 1)
         return latent, picture[0].cpu().numpy()

@@ -47,6 +47,7 @@ class WholeFrame(nn.Module):
             self.modulation.weight.copy_(torch.cat([layer.weight for layer in layers]))
             self.modulation.bias.copy_(torch.cat([layer.bias for layer in layers]))
         self.modulation.requires_grad_(False)
+        self.register_buffer("grid", torch.tensor([*self.sigmas, 0.0], device=device))
         self.register_buffer("near", torch.arange(1 + len(model.config.sight.near), device=device))
         self.tables = nn.ModuleDict({str(q): _Looks(model.config.sight, q).to(device) for q in (1, 2)})
 
@@ -88,7 +89,8 @@ class WholeFrame(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """All after the first pass, which gave v."""
         xt = noise[0]
-        levels = torch.tensor([*self.sigmas, 0.0], device=xt.device).view(-1, 1, 1)
+        assert isinstance(self.grid, Tensor)
+        levels = self.grid.view(-1, 1, 1)
         for step in range(len(self.sigmas)):
             if step > 0:
                 v = self.model.modulated(xt, [m[:, step + 1 : step + 2] for m in known], rest)

@@ -5,6 +5,7 @@ Frames   one world's frames by number of steps, by the fastest code there is
     eager      packed weights: there at once, everywhere
     compiled   machine code of the whole frame, waited for: one to two minutes of a core the first time
     auto       eager until the machine code is ready and has made one frame of play alike, then that
+    (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled one of fused kernels)
     compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
 
 Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
@@ -21,6 +22,7 @@ import torch
 
 from worldmodel.backends.compiled import Candidate, Compiled, Frame, Inputs, Made, Recipe, build_beside
 from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.graph import Graphed
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.bundle import World, WorldError
 
@@ -47,6 +49,8 @@ class Frames:
         self._compiled: dict[int, Compiled] = {}
         self._candidates: dict[int, Candidate] = {}
         self._wish = kind if device.type == "cpu" else "eager"
+        self._graph_wish = kind if device.type == "cuda" and kind != "eager" else ""
+        self._graphs: dict[int, Graphed] = {}
         self._wished = {int(n) for n in numbers.split(",") if n} or set(world.sigmas)
         self._waiting: dict[int, int] = {}  # frames until building begins, by steps
         if self._wish == "compiled" and steps in self._wished:
@@ -55,16 +59,20 @@ class Frames:
     @property
     def backend(self) -> str:
         """What makes the frames now, as a wish: eager, or compiled with the numbers of steps it is there for."""
+        if self._graph_wish:
+            return self._graph_wish
         return f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
 
-    def make(self, inputs: Inputs, steps: int) -> Made:
-        """Latent and picture of the next frame; writes into the rings."""
+    def make(self, inputs: Inputs, steps: int, length: int) -> Made:
+        """Latent and picture of the next frame; writes into the rings, to which `length` frames are committed."""
+        if self._graph_wish:
+            return self._graph(steps)(inputs, length)
         compiled = self._compiled.get(steps)
         if compiled is not None:
             return compiled(*inputs)
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
-            return self.make(inputs, steps)
+            return self.make(inputs, steps, length)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
         made = self._eager_frame(steps)(*inputs)
         if sample is not None:
@@ -77,11 +85,18 @@ class Frames:
             candidate.close()
         self._candidates.clear()
 
+    def _graph(self, steps: int) -> Graphed:
+        if steps not in self._graphs:
+            self._graphs[steps] = Graphed(self._whole(steps), is_compiled=self._graph_wish == "compiled")
+        return self._graphs[steps]
+
+    def _whole(self, steps: int) -> WholeFrame:
+        world = self._world
+        return WholeFrame(world.model, world.tokenizer, world.sigmas[steps], world.noise_scale)
+
     def _eager_frame(self, steps: int) -> Frame:
         if steps not in self._eager:
-            world = self._world
-            whole = WholeFrame(world.model, world.tokenizer, world.sigmas[steps], world.noise_scale)
-            rows = 2 * world.model.place.shape[0]
+            whole, rows = self._whole(steps), 2 * self._world.model.place.shape[0]
             self._eager[steps] = pack(whole, rows) if can_pack(self._device) else whole
         return self._eager[steps]
 

@@ -43,7 +43,7 @@ def options(words: list[str]) -> dict[str, Any]:
         name, is_there, value = word.partition("=")
         if name not in DEFAULTS or not is_there:
             raise ValueError(f"{word!r} is no option; they are {', '.join(f'{k}={v}' for k, v in DEFAULTS.items())}")
-        kind = type(DEFAULTS[name])
+        kind: Any = type(DEFAULTS[name])
         if kind is bool and value not in ("true", "false"):
             raise ValueError(f"{name} is true or false, not {value}")
         chosen[name] = value == "true" if kind is bool else kind(value)

@@ -28,11 +28,11 @@ STREAM_MB = 64
 
 
 class Product(NamedTuple):
-    """count: how often in a frame; flop: of one; num_bytes: its weights."""
+    """times: how often in a frame; flop: of one; num_bytes: its weights."""
 
     layer: nn.Module
     shape: tuple[int, ...]
-    count: int
+    times: int
     flop: float
     num_bytes: int
 
@@ -83,8 +83,8 @@ def limit(found: list[Product]) -> dict[str, float]:
     """
     spent = {"linear_ms": 0.0, "conv_ms": 0.0}
     for one in found:
-        spent["linear_ms" if isinstance(one.layer, nn.Linear) else "conv_ms"] += one.count * _alone(one)
-    both, gflop = sum(spent.values()), sum(one.count * one.flop for one in found) / 1e9
+        spent["linear_ms" if isinstance(one.layer, nn.Linear) else "conv_ms"] += one.times * _alone(one)
+    both, gflop = sum(spent.values()), sum(one.times * one.flop for one in found) / 1e9
     stream = torch.zeros(STREAM_MB * 2**18)
     speed = STREAM_MB / 1000 / (_best(lambda: stream.sum(), 10) / 1000) * 1.048576  # GB/s
     weights = sum(one.num_bytes for one in found) / 1e9

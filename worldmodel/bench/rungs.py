@@ -77,7 +77,7 @@ class Setting:
 def in_precision(world: World, dtype: torch.dtype, steps: int, actions: Tensor) -> Setting:
     """A Setting with copies of the world's networks."""
     twin = copy.copy(world)
-    twin.model, twin.tokenizer = (copy.deepcopy(net).to(dtype) for net in (world.model, world.tokenizer))
+    twin.model, twin.tokenizer = copy.deepcopy(world.model).to(dtype), copy.deepcopy(world.tokenizer).to(dtype)
     return Setting(twin, dtype, steps, actions)
 
 

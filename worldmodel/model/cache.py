@@ -146,6 +146,12 @@ class KVCache:
         """The ring of one layer, for the query frames of the next pass."""
         return self._rings.layer(index)
 
+    def clear(self) -> None:
+        """Forget everything; the tensors stay where they are."""
+        for ring in (*self.keys, *self.values):
+            ring.zero_()
+        self.restore({}, 0)
+
     def advance(self, frames: int = 1) -> None:
         """What the last pass wrote for the first `frames` query frames is now the past."""
         self.length += frames
