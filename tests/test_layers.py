@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "bundle": "action tokenizer model",
     "backends": "tokenizer model diffusion bundle",
     "engine": "action env tokenizer model diffusion bundle backends",
+    "batch": "tokenizer model diffusion bundle backends",
     "bench": "action env tokenizer model diffusion bundle backends engine",
     "evaluation": "action env data tokenizer model diffusion engine",
     "ui": "action env data",
@@ -103,7 +104,8 @@ def test_a_room_imports_only_what_lies_below_it(path):
     if ours is None:
         return  # worldmodel/__init__.py hands out the public names
     theirs = {room(m) for m in imports(path) if m.split(".")[0] == "worldmodel"}
-    assert theirs <= {ours, *MAY_IMPORT[ours].split()}
+    public = {None} if ours == "bench" else set()  # a command, which opens worlds by their names
+    assert theirs <= {ours, *MAY_IMPORT[ours].split(), *public}
 
 
 @pytest.mark.parametrize("path", [*FILES, *SCRIPTS], ids=name)

@@ -20,6 +20,7 @@ from torch import Tensor
 from worldmodel.action import Action
 from worldmodel.backends.compiled import Inputs
 from worldmodel.backends.frame import least_past, looks_at
+from worldmodel.backends.place import device_of, dtype_of
 from worldmodel.backends.play import Frames
 from worldmodel.bundle import World, WorldError
 from worldmodel.diffusion.noise import frame_noise
@@ -60,10 +61,10 @@ class Engine:
         """
         self.world, self.seed, self.merge = world, seed, merge
         self.actions, self.fps, self.size_hw = world.actions, world.fps, world.size_hw
-        self.device = _device(device)
+        self.device = device_of(device)
         if threads:
             torch.set_num_threads(threads)
-        self.dtype = _dtype(dtype, self.device)
+        self.dtype = dtype_of(dtype, self.device)
         self.model = world.model.to(self.device, self.dtype)
         self.tokenizer = world.tokenizer.to(self.device, self.dtype)
         self.steps = steps or world.steps
@@ -313,23 +314,3 @@ class Engine:
             raise WorldError(f"a start is a number, a picture uint8 ({h}, {w}, 3), or T + 1 such frames and T actions")
         vectors = [torch.from_numpy(self.actions.to_vector(move)) for move in moves]
         return frames, torch.stack(vectors) if vectors else torch.zeros(0, self.actions.size)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise WorldError(f"device={name}, but torch sees no GPU. Use device=cpu.")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise WorldError(f"device={name} is unknown. Use auto, cpu or cuda.") from error
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively."""
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
