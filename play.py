@@ -157,7 +157,7 @@ def open_env(cfg: Config, player: str) -> Opened:
         env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
         num_starts = len(world.starts)
         sampler = {"steps": engine.steps, "backend": engine.backend}
-        engine.frames.changed = lambda name: (sampler.update(backend=name), say(f"frames are {name} from now on"))
+        engine.frames.changed = lambda line: (sampler.update(backend=engine.backend), say(line))
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
         build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
         slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)

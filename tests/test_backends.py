@@ -4,12 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from worlds import make_world
 
 import worldmodel
 import worldmodel.backends.play
 from worldmodel import Action
-from worldmodel.backends.compiled import Recipe
+from worldmodel.backends.compiled import Candidate, Recipe, example
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.bundle import WorldError
 
@@ -47,11 +48,11 @@ class Ready:
     """Code that is there at once: eager, called compiled."""
 
     def __init__(self, recipe):
-        self.code, self.problem, self.wants_sample = None, None, True
+        self.code, self.problem, self.wants_sample, self.pace_ms = None, None, True, (9.0, 4.0)
         world = worldmodel.load(recipe.world)
         self._whole = WholeFrame(world.model, world.tokenizer, world.sigmas[2], world.noise_scale)
 
-    def offer(self, inputs, latent):
+    def offer(self, inputs, latent, frame_ms):
         self.wants_sample, self.code = False, self._whole
 
 
@@ -74,7 +75,7 @@ def test_other_code_takes_over_while_playing_and_the_dream_goes_on(path, impatie
     told = []
     env.frames.changed = told.append
     assert np.abs(play(plain, 20).astype(int) - play(env, 20)).max() <= 1
-    assert (env.backend, told) == ("compiled:2", ["compiled:2"])
+    assert (env.backend, told) == ("compiled:2", ["frames are compiled:2 from now on: 4.0 ms instead of 9.0"])
 
 
 def test_code_does_not_change_while_it_may_not(path, impatient):
@@ -137,3 +138,18 @@ def test_a_graph_dreams_what_its_kernels_dream_one_by_one(path, backend):
     assert np.abs(play(plain, 30).astype(int) - before).max() <= 2
     fast.rewind(9)
     assert np.array_equal(play(fast, 9, 21), before[21:])
+
+
+@pytest.mark.parametrize(
+    ("made", "took_ms", "word"), [(lambda x0: x0 + 1, 1e9, "off by"), (lambda x0: x0, 0.0, "faster")]
+)
+def test_machine_code_that_dreams_otherwise_or_is_slower_is_refused(path, monkeypatch, made, took_ms, word):
+    world = worldmodel.load(path)
+    monkeypatch.setattr("worldmodel.backends.compiled.build_beside", lambda recipe, stop: None)
+    monkeypatch.setattr("worldmodel.backends.compiled.Compiled", lambda path: lambda *inputs: (inputs[3] + 1, None))
+    candidate = Candidate(Recipe(path, world.sha256, 2, "float32", 1))
+    inputs = example(world, torch.float32, 2)
+    candidate.offer(inputs, made(inputs.x0 + 1), took_ms)
+    candidate._thread.join()
+    assert candidate.code is None
+    assert word in candidate.problem

@@ -30,11 +30,12 @@ def test_every_rung_of_rollouts_function_makes_rollouts_frames(path):
 
 
 def test_the_report_names_every_rung_its_gate_and_the_limit(path, tmp_path, capsys):
-    small = ["frames=3", "parity=12", "contended=false", "first=false", "dtype=float32"]
+    small = ["frames=3", "parity=12", "contended=false", "first=false", "dtype=float32", "envs=1,3"]
     assert main([f"world={path}", f"out={tmp_path / 'out'}", *small]) == 0
     found = json.loads((tmp_path / "out/bench.json").read_text())
     assert [one["passes"] for one in found["rungs"]] == [None, None, True, True, True, True]
     assert found["limit"]["gflop"] > 0
+    assert sorted(found["envs"]) == ["1", "3"]
     assert "products alone" in capsys.readouterr().out
     assert (tmp_path / "out/bench.svg").read_text().startswith("<svg")
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "backends": "tokenizer model diffusion bundle",
     "engine": "action env tokenizer model diffusion bundle backends",
     "batch": "tokenizer model diffusion bundle backends",
-    "bench": "action env tokenizer model diffusion bundle backends engine",
+    "bench": "action env tokenizer model diffusion bundle backends engine batch",
     "evaluation": "action env data tokenizer model diffusion engine",
     "ui": "action env data",
     "gym": "action env",

@@ -17,6 +17,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -146,22 +147,26 @@ def _flat(inputs: Any) -> list[Tensor]:
 class Candidate:
     """Code that is being built, loaded and checked while another plays.
 
-    code: ready to take over, None until then; problem: why there will be none; wants_sample: offer() is awaited.
+    code: ready to take over, None until then; problem: why there will be none; wants_sample: offer() is awaited;
+    pace_ms: of a frame, by the old code and by this.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.code: Compiled | None = None
         self.problem: str | None = None
         self.wants_sample = False
-        self._recipe, self._samples = recipe, queue.SimpleQueue[tuple[Inputs, Tensor] | None]()
+        self.pace_ms = (0.0, 0.0)
+        self._recipe, self._samples = recipe, queue.SimpleQueue[tuple[Inputs, Tensor, float] | None]()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="compile", daemon=True)
         self._thread.start()
 
-    def offer(self, inputs: Inputs, latent: Tensor) -> None:
-        """A frame of play: copies of its inputs before it was made, and the latent that was made of them."""
+    def offer(self, inputs: Inputs, latent: Tensor, frame_ms: float) -> None:
+        """A frame of play: copies of its inputs before it was made, the latent that was made of them, and how long
+        that took its thread.
+        """
         self.wants_sample = False
-        self._samples.put((inputs, latent))
+        self._samples.put((inputs, latent, frame_ms))
 
     def close(self) -> None:
         """Stop building."""
@@ -177,10 +182,14 @@ class Candidate:
             sample = self._samples.get()
             if sample is None:
                 return
-            error = difference(code, *sample)
+            inputs, latent, old_ms = sample
+            error = difference(code, inputs, latent)
             if error > FAR[getattr(torch, self._recipe.dtype)]:
                 raise RuntimeError(f"its first frame is off by {error:.2g}")
-            self.code = code
+            new_ms = pace(code, inputs)
+            if new_ms > old_ms:
+                raise RuntimeError(f"it is no faster: {new_ms:.1f} ms a frame instead of {old_ms:.1f}")
+            self.pace_ms, self.code = (old_ms, new_ms), code
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             self.problem = " ".join(str(error).split())[:200]
 
@@ -190,6 +199,17 @@ def difference(code: Frame, inputs: Inputs, latent: Tensor) -> float:
     """Relative error of the latent that code makes of the inputs; writes into their rings."""
     ours = code(*inputs)[0]
     return float((ours - latent).norm() / latent.norm())
+
+
+@torch.inference_mode()
+def pace(code: Frame, inputs: Inputs) -> float:
+    """Milliseconds of this thread that a frame takes, the least of three; writes into the inputs' rings."""
+    taken = []
+    for _ in range(3):
+        begun = time.thread_time()
+        code(*inputs)
+        taken.append(1000 * (time.thread_time() - begun))
+    return min(taken)
 
 
 def build_beside(recipe: Recipe, stop: threading.Event) -> None:

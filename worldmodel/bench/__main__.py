@@ -5,7 +5,7 @@
     python -m worldmodel.bench dtype=float32 frames=300 only=dg out=out/bench
 
 only: letters of rungs (default: all); steps, threads, frames (measured), parity (frames compared), contended=false,
-first=false leave parts out.
+first=false leave parts out; envs=1,2,4,8 adds batches of so many dreams.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import worldmodel
 from worldmodel.backends.compiled import example
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.bench.limit import environment, limit, products
-from worldmodel.bench.measure import busy, first_frame, in_turn, peak_mb, warm
+from worldmodel.bench.measure import batches, busy, first_frame, in_turn, peak_mb, warm
 from worldmodel.bench.report import GATES, row, table, write
 from worldmodel.bench.rungs import in_precision, ladder, reference
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "dtype": "auto", "steps": 0, "threads": 1, "frames": 100, "parity": 64,
-    "only": "abcdefg", "compiled": False, "contended": True, "first": True, "out": "out/bench",
+    "only": "abcdefg", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
 }  # fmt: skip
 SLOW = 3  # frames that rungs without a memory make before they are measured
 
@@ -74,6 +74,8 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     known["rungs"] = [row(one.rung.name, times, one.errors, gate) for one, times in zip(begun, taken, strict=True)]
     known["contended"] = _contended([one for one in begun if one.rung.is_same], chosen) if chosen["contended"] else []
     known["first_frame"] = first_frame(chosen["world"]) if chosen["first"] else {}
+    sizes = [int(size) for size in chosen["envs"].split(",") if size]
+    known["envs"] = batches(world, sizes, chosen["dtype"], steps, chosen["frames"])
     known["peak_mb"] = peak_mb()
     known["memory_mb"] = sum(u.nbytes for u in inputs.keys + inputs.values) / 2**20
     return known

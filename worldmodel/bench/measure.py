@@ -1,13 +1,15 @@
 """Time, memory and truth of rungs that take turns frame by frame, so that whatever else the machine does hits all.
 
 warm       the first frames of every rung, and how far its latents are from the reference
-in_turn    seconds of wall clock and of this thread, frame by frame
+in_turn    milliseconds of wall clock and of this thread, frame by frame
+batches    a frame's share of a batch of dreams
 busy       a neighbour that computes for ever
 first_frame, peak_mb   how long from nothing to the first dreamed frame; how much memory
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import subprocess
@@ -21,7 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.batch import Dreams
 from worldmodel.bench.rungs import Frames, Rung
+from worldmodel.bundle import World
 
 FIRST = """
 import json, sys, time
@@ -72,6 +76,22 @@ def in_turn(rungs: list[Warm], frames: int) -> np.ndarray:
             wall, own = time.perf_counter(), time.thread_time()
             next(one.frames)
             taken[j, i] = 1000 * (time.perf_counter() - wall), 1000 * (time.thread_time() - own)
+    return taken
+
+
+@torch.inference_mode()
+def batches(world: World, sizes: list[int], dtype: str, steps: int, frames: int) -> dict[str, float]:
+    """Milliseconds of this thread that one dream's frame takes in a batch of each size, the median."""
+    taken = {}
+    for size in sizes:
+        dreams = Dreams(copy.deepcopy(world), size, "cpu", steps, dtype=dtype)
+        dreams.reset([i % len(world.starts) for i in range(size)], list(range(size)))
+        spent = []
+        for _ in range(frames):
+            begun = time.thread_time()
+            dreams.step(np.zeros((size, world.actions.size), np.float32))
+            spent.append(1000 * (time.thread_time() - begun) / size)
+        taken[str(size)] = float(np.median(spent))
     return taken
 
 

@@ -50,6 +50,7 @@ def table(found: dict[str, Any]) -> str:
     for one in found["contended"]:
         lines.append(f"beside a busy process: {one['rung']:34} p50 {one['p50_ms']:.1f} p99 {one['p99_ms']:.1f} ms")
     lines.append("first frame: " + ", ".join(f"{name} {s:.2f} s" for name, s in found["first_frame"].items()))
+    lines += [f"batch of {size}: {ms:.1f} ms a frame and dream" for size, ms in found["envs"].items()]
     lines.append(f"memory: peak {found['peak_mb']:.0f} MB, keys and values {found['memory_mb']:.1f} MB")
     return "\n".join(lines)
 
