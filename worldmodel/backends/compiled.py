@@ -175,6 +175,7 @@ class Candidate:
         self._thread.join()
 
     def _run(self) -> None:
+        torch.set_num_threads(self._recipe.threads)  # OpenMP counts anew in every thread
         try:
             build_beside(self._recipe, self._closed)
             code = Compiled(self._recipe.path)
@@ -203,9 +204,9 @@ def difference(code: Frame, inputs: Inputs, latent: Tensor) -> float:
 
 @torch.inference_mode()
 def pace(code: Frame, inputs: Inputs) -> float:
-    """Milliseconds of this thread that a frame takes, the least of three; writes into the inputs' rings."""
+    """Milliseconds of this thread that a frame takes, the least of five; writes into the inputs' rings."""
     taken = []
-    for _ in range(3):
+    for _ in range(5):
         begun = time.thread_time()
         code(*inputs)
         taken.append(1000 * (time.thread_time() - begun))
