@@ -18,6 +18,7 @@ from worldmodel.ui.keymap import Command
 from worldmodel.ui.runner import _wait_for
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
+from worldmodel.ui.tape import Tape
 from worldmodel.ui.window import Window
 
 
@@ -280,6 +281,16 @@ def test_the_last_seconds_are_kept_without_having_recorded(window, tmp_path, mon
     assert episode.checksums == tuple(frame_checksum(FakeEnv.frame_of(t)) for t in range(4, 10))
     assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".gif", ".mp4", ".png"]
     assert episode.meta.extra["begun"] == "tape"
+
+
+def test_a_tape_made_by_two_codes_cannot_be_made_again():
+    """Frames by other code are equal up to rounding only."""
+    for codes, is_whole in ((["eager"] * 3, True), (["eager", "eager", "compiled"], False)):
+        tape = Tape(FakeEnv.fps, (8, 8))
+        tape.begin(FakeEnv.frame_of(0), is_reset=True)
+        for t, code in enumerate(codes, 1):
+            tape.add(Action(), FakeEnv.frame_of(t), 2, code)
+        assert tape.is_whole == is_whole
 
 
 def test_a_short_tape_holds_all_since_the_reset_and_can_be_made_again(window, tmp_path):
