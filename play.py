@@ -141,7 +141,7 @@ def open_env(cfg: Config, player: str) -> Opened:
     about: dict[str, Any] = {"game": world.info["game"], "licence": world.info["licence"], "player": player}
     about["extra"] = {"world": chosen}
     env: Env
-    num_starts, slots = 1, None
+    num_starts, slots, frames = 1, None, None
     if is_real:
         env = open_real(world.info["game"])
         about["source"] = "real"
@@ -157,7 +157,8 @@ def open_env(cfg: Config, player: str) -> Opened:
         env = engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
         num_starts = len(world.starts)
         sampler = {"steps": engine.steps, "backend": engine.backend}
-        engine.frames.changed = lambda line: (sampler.update(backend=engine.backend), say(line))
+        frames = engine.frames
+        frames.changed = lambda line: (sampler.update(backend=engine.backend), say(line))
         about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
         build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
         slots = Slots(Path(cfg.saves) / name, f"world {world.sha256}", build)
@@ -167,8 +168,8 @@ def open_env(cfg: Config, player: str) -> Opened:
             about |= {"game": f"{world.info['game']}-both", "check": lambda frame: None}
     folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
     recorder = Recorder(env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
-    if isinstance(env, worldmodel.Engine):
-        env.frames.may_change = lambda: not recorder.is_recording
+    if frames:
+        frames.may_change = lambda: not recorder.is_recording
     if cfg.record:
         recorder.start()
     return Opened(

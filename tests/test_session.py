@@ -1,6 +1,7 @@
 """Sessions of a world that counts its steps, on SDL's dummy driver; no test waits for a clock."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pygame
@@ -59,7 +60,8 @@ class FakeEnv(PlainEnv):
     """The same, Rewindable, with 1, 2 or 4 sampling steps, and with work left after a step."""
 
     _steps, num_settled, seed = 2, 0, 0
-    device = dtype = "fake"
+    device = dtype = backend = "fake"
+    frames = SimpleNamespace()
 
     @property
     def steps(self):
