@@ -245,6 +245,9 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
 def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict[str, Any]:
     """One session in a window; gives what to play next."""
     env = venue.env
+    if venue.engine:
+        note = venue.engine.frames.changed
+        venue.engine.frames.changed = lambda line: (note(line), say(line))
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
     view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}

@@ -38,7 +38,7 @@ WORLD = SimpleNamespace(
 def command(monkeypatch, capsys, tmp_path):
     """Run `python play.py ...` in this process, in an empty folder, with a fake world and no display."""
     monkeypatch.setattr(worldmodel, "load", lambda name: WORLD)
-    monkeypatch.setattr(worldmodel, "Engine", lambda *args, threads, compile: FakeEnv(), raising=False)
+    monkeypatch.setattr(worldmodel, "Engine", lambda *args, threads, backend: FakeEnv(), raising=False)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.chdir(tmp_path)
 

@@ -1,6 +1,7 @@
 """Sessions of a world that counts its steps, on SDL's dummy driver; no test waits for a clock."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pygame
@@ -19,6 +20,7 @@ from worldmodel.ui.latch import Feel
 from worldmodel.ui.runner import _wait_for
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
+from worldmodel.ui.tape import Tape
 from worldmodel.ui.window import Window
 
 
@@ -59,7 +61,8 @@ class FakeEnv(PlainEnv):
     """The same, Rewindable, with 1, 2 or 4 sampling steps, and with work left after a step."""
 
     _steps, num_settled, seed = 2, 0, 0
-    device = dtype = "fake"
+    device = dtype = backend = "fake"
+    frames = SimpleNamespace()
 
     @property
     def steps(self):
@@ -281,6 +284,16 @@ def test_the_last_seconds_are_kept_without_having_recorded(window, tmp_path, mon
     assert episode.checksums == tuple(frame_checksum(FakeEnv.frame_of(t)) for t in range(4, 10))
     assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".gif", ".mp4", ".png"]
     assert episode.meta.extra["begun"] == "tape"
+
+
+def test_a_tape_made_by_two_codes_cannot_be_made_again():
+    """Frames by other code are equal up to rounding only."""
+    for codes, is_whole in ((["eager"] * 3, True), (["eager", "eager", "compiled"], False)):
+        tape = Tape(FakeEnv.fps, (8, 8))
+        tape.begin(FakeEnv.frame_of(0), is_reset=True)
+        for t, code in enumerate(codes, 1):
+            tape.add(Action(), FakeEnv.frame_of(t), 2, code)
+        assert tape.is_whole == is_whole
 
 
 def test_a_short_tape_holds_all_since_the_reset_and_can_be_made_again(window, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +18,10 @@ import torch
 from torch import Tensor
 
 from worldmodel.action import Action
+from worldmodel.backends.compiled import Inputs
+from worldmodel.backends.frame import least_past, looks_at
+from worldmodel.backends.place import device_of, dtype_of
+from worldmodel.backends.play import Frames
 from worldmodel.bundle import World, WorldError
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill
@@ -47,21 +50,21 @@ class Engine:
 
     def __init__(
         self, world: World, device: str = "auto", steps: int | None = None, seed: int = 0, *, dtype: str = "auto",
-        threads: int | None = None, merge: bool = True, compile: bool = False,
+        threads: int | None = None, merge: bool = True, compile: bool = False, backend: str = "eager",
     ) -> None:  # fmt: skip
         """steps: denoising passes a frame, by default the world's. dtype: float32, bfloat16 or auto. threads: of a
         CPU. merge: commit a frame together with the first pass of the next instead of by a pass of its own: the same
-        function for fewer passes, 1.6 times as fast where each pass is mostly overhead. compile: make machine code of
-        the layers first, which takes half a minute and a C++ compiler and makes a CPU 1.35 times as fast.
+        function for fewer passes, 1.6 times as fast where each pass is mostly overhead. backend: see backends/play.py;
+        compile=True is backend="compiled".
 
         Raises WorldError if the world has no noise levels for `steps`, or the device or the compiler is missing.
         """
         self.world, self.seed, self.merge = world, seed, merge
         self.actions, self.fps, self.size_hw = world.actions, world.fps, world.size_hw
-        self.device = _device(device)
+        self.device = device_of(device)
         if threads:
             torch.set_num_threads(threads)
-        self.dtype = _dtype(dtype, self.device)
+        self.dtype = dtype_of(dtype, self.device)
         self.model = world.model.to(self.device, self.dtype)
         self.tokenizer = world.tokenizer.to(self.device, self.dtype)
         self.steps = steps or world.steps
@@ -75,31 +78,7 @@ class Engine:
         self._index = 0  # frames dreamed since the start
         self._first_time = 0  # what the memory calls frame 0
         self._start_frame: Frame | None = None
-        self._is_compiled = compile
-        if compile:
-            self._compile()
-
-    @torch.inference_mode()
-    def _compile(self) -> None:
-        """Compile the passes of steady play. Those over a short memory, right after a start, stay as they are."""
-        from torch._dynamo.exc import BackendCompilerFailed  # a second of imports that only this needs
-
-        sight = self.model.config.sight
-        frames = sight.sink + sight.window + 1
-        latents = torch.zeros(1, frames, *self.model.latent_shape, device=self.device, dtype=self.dtype)
-        actions = torch.zeros(1, 2, self.actions.size, device=self.device)
-        cache, levels = self.model.new_cache(1), torch.ones(1, 1, device=self.device)
-        prefill(self.model, cache, latents, actions[:, :1].expand(-1, frames, -1))
-        self.model.compile_blocks()
-        try:
-            merged_block(self.model, cache, latents[:, :1], actions, latents[:, :1], 1.0)
-            self.model(latents[:, :1], levels, actions[:, :1], cache)
-        except BackendCompilerFailed as error:
-            raise WorldError("compile=true needs a C++ compiler such as g++; play without compile=true") from error
-
-    def _known_code(self) -> AbstractContextManager[Any]:
-        """Run what is compiled as such, and what is not without compiling it in the middle of play."""
-        return torch.compiler.set_stance("eager_on_recompile") if self._is_compiled else nullcontext()
+        self.frames = Frames(world, self.device, self.dtype, "compiled" if compile else backend, self.steps)
 
     @property
     def steps(self) -> int:
@@ -121,9 +100,8 @@ class Engine:
         frames, moves = self._context(start)
         latents = self.tokenizer.encode(frames.to(self.device))[None]  # (1, T, C, h, w)
         led_by = torch.cat([torch.zeros(1, self.actions.size), moves])[None].to(self.device)  # (1, T, A)
-        self._cache = self.model.new_cache(1)
-        with self._known_code():
-            prefill(self.model, self._cache, latents.to(self.dtype), led_by)
+        self._cache.clear()
+        prefill(self.model, self._cache, latents.to(self.dtype), led_by)
         self._begin(0, frames[-1].numpy().copy())
         assert self._start_frame is not None
         return self._start_frame
@@ -140,16 +118,36 @@ class Engine:
         """The next frame under the action."""
         if self._start_frame is None:
             self.reset()
-        with self._known_code():
-            return self._step(action)
+        return self._step(action)
 
     @torch.inference_mode()
     def _step(self, action: Action) -> Frame:
         self._recall()
         vector = torch.from_numpy(self.actions.to_vector(action)).view(1, 1, -1).to(self.device)
+        last = self._pending
+        is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
+        latent, frame = self._whole_frame(last, vector) if last and is_steady else self._passes(last, vector)
+        self._moments.append(Moment(latent, vector, frame))
+        if len(self._moments) > REMEMBERED:
+            old = self._moments.popleft()
+            self._faded.append((old.latent, old.action))
+        self._index += 1
+        return frame
+
+    def _whole_frame(self, last: Moment, vector: Tensor) -> tuple[Tensor, Frame]:
+        """Latent and picture of the next frame by the fastest code there is; commits the last."""
+        noise = torch.stack([self._noise(step) for step in range(self._steps)])
+        moves = torch.cat([last.action, vector], 1)
+        inputs = Inputs(self._cache.keys, self._cache.values, looks_at(self._cache), last.latent, moves, noise)
+        latent, picture = self.frames.make(inputs, self._steps, self._cache.length)
+        self._cache.advance()
+        last.past = self._cache.frame(self._cache.length - 1)
+        return latent, picture[0].cpu().numpy()
+
+    def _passes(self, last: Moment | None, vector: Tensor) -> tuple[Tensor, Frame]:
+        """The same pass by pass: with a memory still short, with nothing to commit, or without merging."""
         sigmas = self.world.sigmas[self._steps]
         first = None
-        last = self._pending
         if last is not None and self.merge:
             moves = torch.cat([last.action, vector], 1)
             first = merged_block(self.model, self._cache, last.latent, moves, self._noise(0), sigmas[0])
@@ -158,13 +156,22 @@ class Engine:
         if last is not None:
             last.past = self._cache.frame(self._cache.length - 1)
         latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, self._sampler, first=first)
-        frame = self.tokenizer.decode(latent[0, 0]).cpu().numpy()
-        self._moments.append(Moment(latent, vector, frame))
-        if len(self._moments) > REMEMBERED:
-            old = self._moments.popleft()
-            self._faded.append((old.latent, old.action))
-        self._index += 1
-        return frame
+        return latent.contiguous(), self.tokenizer.decode(latent[0, 0]).cpu().numpy()
+
+    @property
+    def backend(self) -> str:
+        """What makes the frames now; equal frames to the byte need an engine with this backend."""
+        return self.frames.backend
+
+    @property
+    def status(self) -> str | None:
+        """What goes on beside play, in a few words; None if nothing does."""
+        return self.frames.status
+
+    def gauges(self) -> dict[str, str]:
+        """Name -> value, for people: how full the memory is."""
+        window = self.model.config.sight.window
+        return {"window": f"{min(self._cache.length, window)} of {window} frames"}
 
     @property
     def _pending(self) -> Moment | None:
@@ -176,8 +183,7 @@ class Engine:
         """Do what a step needs no new action for: without merging, commit the newest frame."""
         last = self._pending
         if last is not None and not self.merge:
-            with self._known_code():
-                commit_block(self.model, self._cache, last.latent, last.action)
+            commit_block(self.model, self._cache, last.latent, last.action)
             last.past = self._cache.frame(self._cache.length - 1)
 
     @torch.inference_mode()
@@ -199,9 +205,8 @@ class Engine:
             def noise(step: int, index: int = index) -> Tensor:
                 return frame_noise(self.seed, index, step, self._shape).to(self.device).expand(shape)
 
-            with self._known_code():
-                latents = denoise_block(self.model, cache, moves, self.world.sigmas[self._steps], noise, self._sampler)
-                commit_block(self.model, cache, latents, moves)
+            latents = denoise_block(self.model, cache, moves, self.world.sigmas[self._steps], noise, self._sampler)
+            commit_block(self.model, cache, latents, moves)
         return [self.tokenizer.decode(latent[0]).cpu().numpy() for latent in latents]
 
     def vitals(self) -> float:
@@ -298,6 +303,7 @@ class Engine:
 
     def close(self) -> None:
         """Give the memory back."""
+        self.frames.close()
         self._moments.clear()
         self._faded.clear()
 
@@ -318,23 +324,3 @@ class Engine:
             raise WorldError(f"a start is a number, a picture uint8 ({h}, {w}, 3), or T + 1 such frames and T actions")
         vectors = [torch.from_numpy(self.actions.to_vector(move)) for move in moves]
         return frames, torch.stack(vectors) if vectors else torch.zeros(0, self.actions.size)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise WorldError(f"device={name}, but torch sees no GPU. Use device=cpu.")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise WorldError(f"device={name} is unknown. Use auto, cpu or cuda.") from error
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively."""
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    return torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -23,7 +23,7 @@ from typing import Any
 import worldmodel
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.both import Both
-from worldmodel.data.episode import load_episode
+from worldmodel.data.episode import Episode, load_episode
 from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
@@ -54,6 +54,7 @@ class VenueConfig:
     device: str
     threads: int | None
     compile: bool
+    backend: str
     record: Any
     saves: str
 
@@ -66,7 +67,7 @@ class VenueConfig:
 @dataclass
 class Venue:
     """What is played. starts: (title, frame) of each; slots: where its states are saved; eye: what the world's
-    tokenizer makes of a frame (tokenizer.eye), None where nothing is dreamed.
+    tokenizer makes of a frame (tokenizer.eye); engine: what dreams; both None where nothing is dreamed.
     """
 
     env: Env
@@ -74,6 +75,7 @@ class Venue:
     starts: Sequence[tuple[str, Frame]] = ()
     slots: Slots | None = None
     eye: Any = None
+    engine: Any = None
 
 
 def safe_name(name: str) -> str:
@@ -126,7 +128,9 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
         )
     name, game = safe_name(world.name), world.info["game"]
     about = {"game": game, "licence": world.info["licence"], "player": player, "extra": {"world": chosen}}
-    opened = _real(cfg, game, tell) if kind == "real" else _dream(cfg, world, about, tell)
+    opened = (
+        _real(cfg, game, tell) if kind == "real" else _dream(cfg, world, about, tell, _backend(cfg, episode, player))
+    )
     if kind == "real":
         about["source"] = "real"
     elif kind == "both":
@@ -135,9 +139,12 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
         about |= {"game": f"{game}-both", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
         assert opened.slots, "a dream can be saved"
         identity = f"{opened.slots.identity} beside {game}"
-        opened = Venue(both, "", (), Slots(Path(cfg.saves) / f"{name}-both", identity, opened.slots.build))
+        slots = Slots(Path(cfg.saves) / f"{name}-both", identity, opened.slots.build)
+        opened = Venue(both, "", (), slots, engine=engine)
     folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
     recorder = Recorder(opened.env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
+    if opened.engine:
+        opened.engine.frames.may_change = lambda: not recorder.is_recording
     if cfg.record:
         recorder.start()
     where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
@@ -154,18 +161,30 @@ def _real(cfg: VenueConfig, game: str, tell: Tell) -> Venue:
     return Venue(env, "", (), slots)
 
 
-def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell) -> Venue:
+def _backend(cfg: VenueConfig, episode: Episode | None, player: str) -> str:
+    """Which code makes the frames: a recording is made again by what made it; only a long play is worth building."""
+    if episode:
+        return str(episode.meta.sampler.get("backend", "eager"))
+    if cfg.compile:
+        return "compiled"
+    return "eager" if cfg.backend == "auto" and player != "human" else cfg.backend
+
+
+def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell, backend: str) -> Venue:
     """The dream of a world; what a recording of it says goes into `about`."""
     import torch
 
     from worldmodel.tokenizer.eye import Eye
 
-    tell("compiling the network" if cfg.compile else "waking the network")
+    tell("compiling the network" if backend.startswith("compiled") else "waking the network")
     threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
-    engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, compile=cfg.compile)
-    about |= {"source": "dream", "world_sha256": world.sha256, "sampler": {"steps": engine.steps}}
+    engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
+    sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend}
+    engine.frames.changed = lambda line: sampler.update(backend=engine.backend)
+    about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
     about["check"] = partial(diagnosis, engine)
     build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
     slots = Slots(Path(cfg.saves) / safe_name(world.name), f"world {world.sha256}", build)
     starts = [(title, frames[-1].numpy()) for title, frames in zip(world.starts, world.start_frames, strict=True)]
-    return Venue(engine, "", starts, slots, Eye(world.tokenizer, world.start_frames[:, ::KNOWN_EVERY].flatten(0, 1)))
+    eye = Eye(world.tokenizer, world.start_frames[:, ::KNOWN_EVERY].flatten(0, 1))
+    return Venue(engine, "", starts, slots, eye, engine)

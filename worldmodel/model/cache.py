@@ -1,7 +1,8 @@
 """The past of a running world: keys and values of committed frames in a ring.
 
+Look      where the query frames of one pass write, and what they see; look() computes it
+Ring      what one layer sees of the past; Rings, all of them under one look
 KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
-Ring      what one layer sees of it
 
 Query frames write their keys and values into the ring's next slots at every pass and are not remembered until
 `advance`: denoising passes overwrite each other, the commit pass comes last. The age of a slot is the only notion of
@@ -18,6 +19,57 @@ from torch import Tensor
 from worldmodel.model.masks import NEVER, Sight, View, age_rows, visible
 
 SPARE = 2  # slots besides the window: the query frame, and one more when a commit is merged with a denoising pass
+
+
+class Look(NamedTuple):
+    """What the query frames of one pass look at, and where they write."""
+
+    view: View
+    write: Tensor  # (Q,) slots
+    whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole
+
+
+def num_slots(sight: Sight) -> int:
+    """Frames that the ring holds."""
+    return sight.sink + sight.window + SPARE
+
+
+def slot_of(time: int, sight: Sight) -> int:
+    """Where in the ring the frame of that time lies."""
+    return time if time < sight.sink else sight.sink + (time - sight.sink) % (num_slots(sight) - sight.sink)
+
+
+def row_of(length: int, sight: Sight) -> int:
+    """Which of the num_rows looks there are is that after `length` committed frames: the ring goes in a circle."""
+    slots = num_slots(sight)
+    return length if length < slots else slots + (length - slots) % (slots - sight.sink)
+
+
+def num_rows(sight: Sight) -> int:
+    """How many looks there are."""
+    return 2 * num_slots(sight) - sight.sink
+
+
+def look(length: int, frames: int, sight: Sight) -> Look:
+    """The look of `frames` query frames after `length` committed ones, on the CPU."""
+    slots = num_slots(sight)
+    query = torch.arange(length, length + frames)
+    time = torch.full((slots,), -1)
+    first = max(0, length + frames - (slots - sight.sink))
+    held = sorted({*range(min(sight.sink, length + frames)), *range(first, length + frames)})
+    time[[slot_of(t, sight) for t in held]] = torch.tensor(held)
+    age = query[:, None] - time[None]
+    allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], sight)
+    wanted = query[:, None] - torch.tensor([0, *sight.near])  # (Q, n) times
+    exists = wanted >= 0
+    view = View(
+        age_rows(age.clamp_min(0), sight),
+        torch.where(allowed, 0.0, NEVER),
+        torch.arange(1 + len(sight.near)),
+        None if bool(exists.all()) else torch.where(exists, 0.0, NEVER),
+    )
+    write = torch.tensor([slot_of(int(t), sight) for t in query])
+    return Look(view, write, torch.tensor([[slot_of(max(int(t), 0), sight) for t in row] for row in wanted]))
 
 
 class Ring(NamedTuple):
@@ -44,6 +96,18 @@ class Ring(NamedTuple):
         return chosen.unflatten(1, self.whole.shape)
 
 
+class Rings(NamedTuple):
+    """A memory: the rings of all layers, and the look of one pass."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    look: Look
+
+    def layer(self, index: int) -> Ring:
+        """What one layer sees."""
+        return Ring(self.keys[index], self.values[index], *self.look)
+
+
 class KVCache:
     """Ring of sink + window + SPARE frames, batch first. shape: (layers, N tokens, heads, d)."""
 
@@ -52,47 +116,41 @@ class KVCache:
     ) -> None:
         layers, *frame = shape
         self.sight = sight
-        self.slots = sight.sink + sight.window + SPARE
+        self.slots = num_slots(sight)
         new = (batch, self.slots, *frame)
         self.keys = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
         self.values = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
         self.length = 0  # committed frames
-        self._near_slots = torch.arange(1 + len(sight.near), device=device)
-        self._look: tuple[int, int] | None = None
+        self._looks: dict[tuple[int, int], Look] = {}  # by row and query frames
         self.expect(1)
 
     def expect(self, frames: int) -> None:
         """Say how many query frames (1, or 2 when a commit is merged) the next pass brings."""
-        if self._look == (self.length, frames):
-            return
-        self._look = (self.length, frames)
-        device = self.keys[0].device
-        query = torch.arange(self.length, self.length + frames)
-        time = torch.full((self.slots,), -1)
-        first = max(0, self.length + frames - (self.slots - self.sight.sink))
-        held = sorted({*range(min(self.sight.sink, self.length + frames)), *range(first, self.length + frames)})
-        time[[self.slot(t) for t in held]] = torch.tensor(held)
-        age = query[:, None] - time[None]
-        allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], self.sight)
-        wanted = query[:, None] - torch.tensor([0, *self.sight.near])  # (Q, n) times
-        exists = wanted >= 0
-        self._write = torch.tensor([self.slot(int(t)) for t in query], device=device)
-        self._near = torch.tensor([[self.slot(max(int(t), 0)) for t in row] for row in wanted], device=device)
-        self._view = View(
-            age_rows(age.clamp_min(0), self.sight).to(device),
-            torch.where(allowed, 0.0, NEVER).to(device),
-            self._near_slots,
-            None if bool(exists.all()) else torch.where(exists, 0.0, NEVER).to(device),
-        )
+        self._rings = self.rings(self.length, frames)
+
+    def rings(self, length: int, frames: int) -> Rings:
+        """What `frames` query frames after `length` committed ones look through."""
+        key = (row_of(length, self.sight), frames)
+        if key not in self._looks:
+            view, *slots = look(length, frames, self.sight)
+            device = self.keys[0].device
+            there = View(*(None if u is None else u.to(device) for u in view))  # type: ignore[arg-type]
+            self._looks[key] = Look(there, *(u.to(device) for u in slots))
+        return Rings(self.keys, self.values, self._looks[key])
 
     def slot(self, time: int) -> int:
         """Where in the ring the frame of that time lies."""
-        sink = self.sight.sink
-        return time if time < sink else sink + (time - sink) % (self.slots - sink)
+        return slot_of(time, self.sight)
 
     def layer(self, index: int) -> Ring:
         """The ring of one layer, for the query frames of the next pass."""
-        return Ring(self.keys[index], self.values[index], self._view, self._write, self._near)
+        return self._rings.layer(index)
+
+    def clear(self) -> None:
+        """Forget everything; the tensors stay where they are."""
+        for ring in (*self.keys, *self.values):
+            ring.zero_()
+        self.restore({}, 0)
 
     def advance(self, frames: int = 1) -> None:
         """What the last pass wrote for the first `frames` query frames is now the past."""

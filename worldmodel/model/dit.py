@@ -9,6 +9,7 @@ bidirectional, teacher, student and fake_score are this network with other weigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, rotation: Tensor, memory: LayerMemory) -> Tensor:
         """x (B, T, N, D), condition (B, T, D) -> (B, T, N, D)."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, :, None].chunk(6, -1)
+        return self.modulated(x, self.modulation(condition), rotation, memory)
+
+    def modulated(self, x: Tensor, modulation: Tensor, rotation: Tensor, memory: LayerMemory) -> Tensor:
+        """The layer under a modulation (B, T, 6 D) that is known already."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation[:, :, None].chunk(6, -1)
         qkv = self.qkv(normalise(x) * (1 + scale_a) + shift_a)
         qkv = qkv.unflatten(-1, (3, self.heads, self.size))
         (q, k), v = normalise(qkv[:, :, :, :2]).unbind(3), qkv[:, :, :, 2]  # (B, T, N, heads, d)
@@ -137,18 +142,33 @@ class CausalDiT(nn.Module):
 
         actions (B, T, A): those that led to each frame.
         """
-        condition = self.condition(sigma, actions).to(self.embed.weight.dtype)  # (B, T, D)
-        x = self.embed(xt.flatten(3).transpose(2, 3).to(self.embed.weight.dtype)) + self.place  # (B, T, N, D)
+        condition = self.condition(sigma, actions).to(self.place.dtype)  # (B, T, D)
+        x = self._tokens(xt)
         assert isinstance(self.rotation, Tensor)
         for layer, block in enumerate(self.blocks):
             x = block(x, condition, self.rotation, memory.layer(layer))
-        shift, scale = self.modulation(condition)[:, :, None].chunk(2, -1)
+        return self._velocity(x, self.modulation(condition))
+
+    def modulated(self, xt: Tensor, modulations: Sequence[Tensor], memory: Memory) -> Tensor:
+        """The same under modulations that are known already: (B, T, 6 D) for each layer, then (B, T, 2 D)."""
+        x = self._tokens(xt)
+        assert isinstance(self.rotation, Tensor)
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x = block.modulated(x, modulations[layer], self.rotation, memory.layer(layer))
+        return self._velocity(x, modulations[-1])
+
+    def _tokens(self, xt: Tensor) -> Tensor:
+        return self.embed(xt.flatten(3).transpose(2, 3).to(self.place.dtype)) + self.place  # (B, T, N, D)
+
+    def _velocity(self, x: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale = modulation[:, :, None].chunk(2, -1)
         v = self.head(normalise(x) * (1 + scale) + shift)  # (B, T, N, C)
         return v.transpose(2, 3).unflatten(3, self.latent_shape[1:]).float()
 
     def condition(self, sigma: Tensor, actions: Tensor) -> Tensor:
         """What modulates a frame: its noise level and action, (B, T, D)."""
-        dtype = self.embed.weight.dtype
+        dtype = self.place.dtype
         level = self.sigma(sigma_features(sigma, SIGMA_FEATURES).to(dtype))
         return F.silu(level + self.action(action_features(actions).to(dtype)))
 

@@ -1,6 +1,7 @@
 """What some Envs can do besides stepping, and what is played before or instead of the player.
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
+Backed                          frames by code that may change
 Busy, Computed, Gauged          tell what is going on inside, for the meters
 Eye                             looks at frames as the world does
 change_steps                    more or fewer sampling steps, where there are any
@@ -46,6 +47,13 @@ class Imaginative(Protocol):
     def what_if(self, actions: Sequence[Action], frames: int) -> list[Frame]:
         """Where holding each of the actions leads to."""
         ...
+
+
+@runtime_checkable
+class Backed(Protocol):
+    """An Env whose frames are made by code that may change between two of them, equal up to rounding."""
+
+    backend: str
 
 
 @runtime_checkable

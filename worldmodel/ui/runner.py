@@ -23,7 +23,7 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Imaginative, Opening, Prospect, Seeded, Settling, change_steps, prospects
+from worldmodel.ui.abilities import Backed, Imaginative, Opening, Prospect, Seeded, Settling, change_steps, prospects
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.mailbox import Mailbox
@@ -159,7 +159,7 @@ class Runner:
         self.frame_index += 1
         number = self.stats.add(event, latch, start, end)
         shown = self._publish(frame, action, number)
-        self.tape.add(action, shown, self.steps)
+        self.tape.add(action, shown, self.steps, self.world.backend if isinstance(self.world, Backed) else None)
         if isinstance(self.world, Settling):
             self.world.settle()
             self.stats.settled(number, time.perf_counter())

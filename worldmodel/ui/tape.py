@@ -37,16 +37,19 @@ class Tape:
         most = min(SECONDS * fps, MOST_BYTES / (3 * size_hw[0] * size_hw[1]))
         self._steps: deque[tuple[Action, Frame, int | None]] = deque(maxlen=1 + max(1, round(most)))
         self.is_whole = False
+        self._made_by: str | None = None
 
     def begin(self, frame: Frame, *, is_reset: bool) -> None:
         """Forget all, and begin with a frame."""
         self._steps.clear()
         self._steps.append((Action(), frame, None))
-        self.is_whole = is_reset
+        self.is_whole, self._made_by = is_reset, None
 
-    def add(self, action: Action, frame: Frame, steps: int | None) -> None:
-        """One step and its sampling steps; the frame is kept, not copied."""
-        self.is_whole = self.is_whole and len(self._steps) < (self._steps.maxlen or 0)
+    def add(self, action: Action, frame: Frame, steps: int | None, made_by: str | None = None) -> None:
+        """One step, its sampling steps and the code that made it; the frame is kept, not copied."""
+        is_same = self._made_by in (None, made_by)
+        self.is_whole = self.is_whole and is_same and len(self._steps) < (self._steps.maxlen or 0)
+        self._made_by = made_by
         self._steps.append((action, frame, steps))
 
     def cut(self, frames: int) -> None:

@@ -1,0 +1,52 @@
+"""The bench measures engines that make the same frames, and says which do not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from worlds import make_world
+
+import worldmodel
+from worldmodel.bench.__main__ import main, options
+from worldmodel.bench.measure import relative
+from worldmodel.bench.report import row
+from worldmodel.bench.rungs import in_precision, ladder, reference
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+@torch.inference_mode()
+def test_every_rung_of_rollouts_function_makes_rollouts_frames(path):
+    setting = in_precision(worldmodel.load(path), torch.float32, 2, torch.rand(7, 3))
+    truth = reference(setting, 25)
+    for rung in ladder(setting, compiled=False):
+        frames = rung.play()
+        made = [next(frames)[0, 0].clone() for _ in range(25)]
+        assert (relative(made[-1], truth[-1]) < 1e-4) == rung.is_same, rung.name
+
+
+def test_the_report_names_every_rung_its_gate_and_the_limit(path, tmp_path, capsys):
+    small = ["frames=3", "parity=12", "contended=false", "first=false", "dtype=float32", "envs=1,3"]
+    assert main([f"world={path}", f"out={tmp_path / 'out'}", *small]) == 0
+    found = json.loads((tmp_path / "out/bench.json").read_text())
+    assert [one["passes"] for one in found["rungs"]] == [None, None, True, True, True, True]
+    assert found["limit"]["gflop"] > 0
+    assert sorted(found["envs"]) == ["1", "3"]
+    assert "products alone" in capsys.readouterr().out
+    assert (tmp_path / "out/bench.svg").read_text().startswith("<svg")
+
+
+def test_a_rung_over_the_gate_does_not_pass():
+    times = np.arange(1.0, 9.0).reshape(4, 2)
+    assert row("slow", times, [1e-6, 2e-3], 1e-3)["passes"] is False
+    assert row("slow", times, [1e-6, 2e-4], 1e-3)["passes"] is True
+
+
+def test_what_is_no_option_is_refused():
+    for word in ("frame=3", "frames", "frames=x", "first=1"):
+        with pytest.raises(ValueError):
+            options([word])

@@ -1,0 +1,28 @@
+"""Where and in which precision: the names in options become torch's own."""
+
+from __future__ import annotations
+
+import torch
+
+from worldmodel.bundle import WorldError
+
+
+def device_of(name: str) -> torch.device:
+    """cpu, cuda, ..., or auto: a GPU if there is one. Raises WorldError if it is missing or unknown."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise WorldError(f"device={name}, but torch sees no GPU. Use device=cpu.")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise WorldError(f"device={name} is unknown. Use auto, cpu or cuda.") from error
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """float32, bfloat16, or auto: bfloat16 where the hardware multiplies it natively."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cpu":
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    return torch.bfloat16 if device.type == "cuda" else torch.float32

@@ -1,0 +1,139 @@
+"""Which code makes the frames of a running world, and when another takes over.
+
+Frames   one world's frames by number of steps, by the fastest code there is
+
+    eager      packed weights: there at once, everywhere
+    compiled   machine code of the whole frame, waited for: one to two minutes of a core the first time
+    auto       eager until the machine code is ready and has made one frame of play alike, then that
+    (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled one of fused kernels)
+    compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
+
+Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
+what must be repeatable to the byte is made by one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from worldmodel.backends.compiled import Candidate, Compiled, Frame, Inputs, Made, Recipe, build_beside
+from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.graph import Graphed
+from worldmodel.backends.packed import can_pack, pack
+from worldmodel.bundle import World, WorldError
+
+log = logging.getLogger(__name__)
+BACKENDS = ("auto", "eager", "compiled")
+PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
+
+
+class Frames:
+    """Makes whole frames. may_change: asked before other code takes over; changed: told so in a line when it has."""
+
+    def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
+        """wish: one of BACKENDS, or compiled:STEPS. steps: those to begin with.
+
+        Raises WorldError if the wish is none of these, or if compiled code is wished and cannot be had.
+        """
+        kind, _, numbers = wish.partition(":")
+        if kind not in BACKENDS or (numbers and not (kind == "compiled" and numbers.replace(",", "").isdigit())):
+            raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
+        self.may_change: Callable[[], bool] = lambda: True
+        self.changed: Callable[[str], object] = lambda name: None
+        self._world, self._device, self._dtype = world, device, dtype
+        self._eager: dict[int, Frame] = {}
+        self._compiled: dict[int, Compiled] = {}
+        self._candidates: dict[int, Candidate] = {}
+        self._wish = kind if device.type == "cpu" else "eager"
+        self._graph_wish = kind if device.type == "cuda" and kind != "eager" else ""
+        self._graphs: dict[int, Graphed] = {}
+        self._wished = {int(n) for n in numbers.split(",") if n} or set(world.sigmas)
+        self._waiting: dict[int, int] = {}  # frames until building begins, by steps
+        if self._wish == "compiled" and steps in self._wished:
+            self._wait_for(steps)
+
+    @property
+    def backend(self) -> str:
+        """What makes the frames now, as a wish: eager, or compiled with the numbers of steps it is there for."""
+        if self._graph_wish:
+            return self._graph_wish
+        return f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
+
+    @property
+    def status(self) -> str | None:
+        """What goes on beside play, in a few words; None if nothing does."""
+        is_building = any(c.code is None and c.problem is None for c in [*self._candidates.values()])
+        return "making machine code beside play" if is_building else None
+
+    def make(self, inputs: Inputs, steps: int, length: int) -> Made:
+        """Latent and picture of the next frame; writes into the rings, to which `length` frames are committed."""
+        if self._graph_wish:
+            return self._graph(steps)(inputs, length)
+        compiled = self._compiled.get(steps)
+        if compiled is not None:
+            return compiled(*inputs)
+        if self._wish == "compiled" and steps in self._wished:
+            self._wait_for(steps)
+            return self.make(inputs, steps, length)
+        sample = self._sample(inputs, steps) if self._wish == "auto" else None
+        begun = time.thread_time()
+        made = self._eager_frame(steps)(*inputs)
+        if sample is not None:
+            self._candidates[steps].offer(sample, made[0].clone(), 1000 * (time.thread_time() - begun))
+        return made
+
+    def close(self) -> None:
+        """Stop what is being built."""
+        for candidate in self._candidates.values():
+            candidate.close()
+        self._candidates.clear()
+
+    def _graph(self, steps: int) -> Graphed:
+        if steps not in self._graphs:
+            self._graphs[steps] = Graphed(self._whole(steps), is_compiled=self._graph_wish == "compiled")
+        return self._graphs[steps]
+
+    def _whole(self, steps: int) -> WholeFrame:
+        world = self._world
+        return WholeFrame(world.model, world.tokenizer, world.sigmas[steps], world.noise_scale)
+
+    def _eager_frame(self, steps: int) -> Frame:
+        if steps not in self._eager:
+            whole, rows = self._whole(steps), 2 * self._world.model.place.shape[0]
+            self._eager[steps] = pack(whole, rows) if can_pack(self._device) else whole
+        return self._eager[steps]
+
+    def _recipe(self, steps: int) -> Recipe:
+        name = str(self._dtype).removeprefix("torch.")
+        return Recipe(self._world.path, self._world.sha256, steps, name, torch.get_num_threads())
+
+    def _wait_for(self, steps: int) -> None:
+        try:
+            build_beside(self._recipe(steps), threading.Event())
+            self._compiled[steps] = Compiled(self._recipe(steps).path)
+        except (OSError, RuntimeError) as error:
+            raise WorldError(f"backend=compiled: {error}. Play with backend=eager.") from error
+
+    def _sample(self, inputs: Inputs, steps: int) -> Inputs | None:
+        """See how the machine code comes on; gives a copy of the inputs if it wants to try this frame beside play."""
+        if steps not in self._candidates:
+            if steps not in self._waiting:
+                self._waiting[steps] = 0 if self._recipe(steps).path.exists() else PATIENCE
+            self._waiting[steps] -= 1
+            if self._waiting[steps] > 0:
+                return None
+            self._candidates[steps] = Candidate(self._recipe(steps))
+        candidate = self._candidates[steps]
+        if candidate.problem is not None:
+            log.warning("no machine code (%s): play goes on as it is", candidate.problem)
+            self._wish = "eager"
+        elif candidate.code is not None and self.may_change():
+            self._compiled[steps] = candidate.code
+            old_ms, new_ms = candidate.pace_ms
+            self.changed(f"frames are {self.backend} from now on: {new_ms:.1f} ms instead of {old_ms:.1f}")
+        return inputs.copy() if candidate.wants_sample else None

@@ -1,0 +1,90 @@
+"""Many dreams of one world, stepped as one batch: for agents, and for looking at many futures.
+
+Dreams   reset and step of N dreams that begin together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.backends.frame import WholeFrame, least_past, looks_at
+from worldmodel.backends.packed import can_pack, pack
+from worldmodel.backends.place import device_of, dtype_of
+from worldmodel.bundle import World, WorldError
+from worldmodel.diffusion.noise import frame_noise
+from worldmodel.diffusion.rollout import prefill
+
+
+class Dreams:
+    """number: N; equal starts, seeds and actions give equal frames on one machine and build, whatever else is in the
+    batch, up to the rounding of another batch size.
+    """
+
+    def __init__(
+        self, world: World, number: int, device: str = "auto", steps: int | None = None, *, dtype: str = "auto"
+    ) -> None:
+        """As Engine. Raises WorldError if the starts are too short for whole frames, or as Engine does."""
+        if number < 1:
+            raise WorldError(f"at least one dream is needed, got {number}")
+        self.world, self.number, self.num_starts = world, number, len(world.starts)
+        self.actions, self.size_hw = world.actions, world.size_hw
+        self._device = device_of(device)
+        self._dtype = dtype_of(dtype, self._device)
+        self.model = world.model.to(self._device, self._dtype)
+        self.tokenizer = world.tokenizer.to(self._device, self._dtype)
+        given, needed = world.start_frames.shape[1], least_past(self.model.config.sight) + 1
+        if given < needed:
+            raise WorldError(f"{world.name} begins with {given} frames, and a batch needs {needed}")
+        self._steps = steps or world.steps
+        if self._steps not in world.sigmas:
+            raise WorldError(f"{world.name} has noise levels for {sorted(world.sigmas)} steps, not {self._steps}")
+        whole = WholeFrame(self.model, self.tokenizer, world.sigmas[self._steps], world.noise_scale)
+        rows = 2 * number * self.model.place.shape[0]
+        self._whole = pack(whole, rows) if can_pack(self._device) else whole
+        self._cache = self.model.new_cache(number)
+        self._seeds: list[int] = []
+        self._index = 0
+
+    @torch.inference_mode()
+    def reset(self, starts: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
+        """Begin all again, dream i at starts[i] with seeds[i]; the frames uint8 (N, H, W, 3) to begin with."""
+        if len(starts) != self.number or len(seeds) != self.number or not set(starts) <= set(range(self.num_starts)):
+            raise WorldError(
+                f"{self.number} starts from 0 to {self.num_starts - 1} and seeds, not {starts} and {seeds}"
+            )
+        frames, led = self.world.start_frames[list(starts)], self.world.start_actions[list(starts)]
+        moves = torch.cat([torch.zeros(self.number, 1, self.actions.size), led], 1).to(self._device)
+        latents = self.tokenizer.encode(frames.to(self._device))
+        self._cache.clear()
+        prefill(self.model, self._cache, latents[:, :-1].to(self._dtype), moves[:, :-1])
+        self._latents, self._moves = latents[:, -1:].contiguous(), moves[:, -1:]
+        self._seeds, self._index = list(seeds), 0
+        first: np.ndarray = frames[:, -1].numpy().copy()
+        return first
+
+    @torch.inference_mode()
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """The next frames uint8 (N, H, W, 3) under action vectors (N, A)."""
+        if not self._seeds:
+            raise WorldError("step before reset")
+        now = torch.as_tensor(np.asarray(actions, np.float32)).view(self.number, 1, -1).to(self._device)
+        rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
+        moves = torch.cat([self._moves, now], 1)
+        self._latents, pictures = self._whole(*rings, self._latents, moves, self._noise())
+        self._cache.advance()
+        self._moves, self._index = now, self._index + 1
+        frames: np.ndarray = pictures.cpu().numpy()
+        return frames
+
+    def _noise(self) -> Tensor:
+        """(steps, N, 1, C, h, w), each dream's own."""
+        shape = (1, *self.model.latent_shape)
+        rows = [
+            torch.stack([frame_noise(seed, self._index, step, shape) for seed in self._seeds])
+            for step in range(self._steps)
+        ]
+        return torch.stack(rows).to(self._device)

@@ -1,0 +1,1 @@
+"""How fast, against what: engines of different make on the same weights, side by side, beside the machine's limit."""

@@ -1,0 +1,283 @@
+"""The ladder: ways to make the same frames, from the naive loop to the whole frame as machine code.
+
+Setting   a world in a precision, and the actions and noise that all rungs get
+Rung      one way: a name, and frames without end
+ladder    the rungs, slowest first
+reference what rollout makes in float32: the gate of every rung that computes the same function
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.backends.compiled import Compiled, Recipe, build, build_world, cache_folder, example
+from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.packed import can_pack, pack
+from worldmodel.bench.grown import Grown
+from worldmodel.bundle import World
+from worldmodel.diffusion.noise import frame_noise
+from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill, rollout
+from worldmodel.model.cache import KVCache, Look, Rings
+from worldmodel.model.masks import Mask, Memory, View, teacher_forcing
+
+Frames = Iterator[Tensor]  # one latent (1, 1, C, h, w) a frame, yielded when its picture is made
+
+
+@dataclass
+class Setting:
+    """actions (F, A), used in a circle. The world's networks are in `dtype` on the CPU."""
+
+    world: World
+    dtype: torch.dtype
+    steps: int
+    actions: Tensor
+
+    @property
+    def sigmas(self) -> list[float]:
+        """Noise levels of a frame."""
+        return self.world.sigmas[self.steps]
+
+    def action(self, t: int) -> Tensor:
+        """(1, 1, A) that leads to frame t."""
+        return self.actions[t % len(self.actions)].view(1, 1, -1)
+
+    def noise(self, t: int) -> Tensor:
+        """(steps, 1, 1, C, h, w) of frame t."""
+        shape = (1, 1, *self.world.model.latent_shape)
+        return torch.stack([frame_noise(0, t, step, shape) for step in range(self.steps)])
+
+    def given(self) -> tuple[Tensor, Tensor]:
+        """Latents (1, T, C, h, w) of the first start, and the actions (1, T, A) that led to them."""
+        world = self.world
+        moves = torch.cat([torch.zeros(1, world.actions.size), world.start_actions[0]])
+        return world.tokenizer.encode(world.start_frames[:1]), moves[None]
+
+    def begin(self) -> tuple[KVCache, Tensor, Tensor]:
+        """A memory of the start but for its newest frame; that frame's latent, and the action that led to it."""
+        latents, moves = self.given()
+        cache = self.world.model.new_cache(1)
+        prefill(self.world.model, cache, latents[:, :-1].to(self.dtype), moves[:, :-1])
+        return cache, latents[:, -1:].contiguous(), moves[:, -1:]
+
+    @property
+    def sampler(self) -> Any:
+        """Of rollout."""
+        return partial(consistency, noise_scale=self.world.noise_scale)
+
+
+def in_precision(world: World, dtype: torch.dtype, steps: int, actions: Tensor) -> Setting:
+    """A Setting with copies of the world's networks."""
+    twin = copy.copy(world)
+    twin.model, twin.tokenizer = copy.deepcopy(world.model).to(dtype), copy.deepcopy(world.tokenizer).to(dtype)
+    return Setting(twin, dtype, steps, actions)
+
+
+class Rung(NamedTuple):
+    """is_same: computes rollout's function, so that its latents are held to the reference."""
+
+    name: str
+    is_same: bool
+    play: Callable[[], Frames]
+
+
+def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
+    """All rungs; those of machine code only if `compiled`, which takes minutes the first time."""
+    s, window = setting, setting.world.model.config.sight.window
+    rungs = [
+        Rung("a naive loop, 4 frames again", False, partial(_recompute, s, 4)),
+        Rung("b recompute, whole window", False, partial(_recompute, s, window)),
+        Rung("c keys and values by torch.cat", True, partial(_grown, s)),
+        Rung("d static ring, eager", True, partial(_ring, s)),
+        Rung("d merged, eager", True, partial(_merged, s)),
+    ]
+    if can_pack(torch.device("cpu")):
+        rungs.append(Rung("d packed whole frame, eager", True, lambda: _whole(s, _packed(s), looks_at)))
+    if compiled:
+        rungs.append(Rung("e compiled pass by pass", True, partial(_compiled_passes, s)))
+        rungs.append(Rung("f compiled whole frame", True, lambda: _whole(s, _compiled_apart(s), _looks_apart)))
+        rungs.append(Rung("g compiled whole frame, merged", True, lambda: _whole(s, _compiled_merged(s), looks_at)))
+    return rungs
+
+
+@torch.inference_mode()
+def reference(setting: Setting, frames: int) -> Tensor:
+    """Latents (frames, C, h, w) by rollout; setting in float32."""
+    cache, x0, last = setting.begin()
+    commit_block(setting.world.model, cache, x0, last)
+    actions = torch.cat([setting.action(t) for t in range(frames)], 1)
+    noise = [setting.noise(t) for t in range(frames)]
+    made = rollout(setting.world.model, cache, actions, setting.sigmas, lambda t, k: noise[t][k], setting.sampler)
+    return made[0]
+
+
+def _recompute(s: Setting, past: int) -> Frames:
+    """No memory: every pass runs over the last frames as well, and the sink where they reach a whole window."""
+    model, sight = s.world.model, s.world.model.config.sight
+    latents, moves = (list(u.split(1, 1)) for u in s.given())
+    masks: dict[tuple[int, ...], Mask] = {}
+    for t in itertools.count():
+        now, action, noise = len(latents), s.action(t), s.noise(t)
+        sink = range(min(sight.sink, now)) if past >= sight.window else ()
+        times = sorted({*sink, *range(max(0, now - past), now)})
+        key = tuple(min(now - u, sight.window + 1) for u in times)
+        if key not in masks:
+            masks[key] = teacher_forcing(times, [now], sight)
+        context = torch.cat([latents[u] for u in times], 1)
+        led = torch.cat([*(moves[u] for u in times), action], 1)
+        first = _Forgetful(model, context, led, masks[key])
+        x0 = denoise_block(first, KVCache.__new__(KVCache), action, s.sigmas, noise.__getitem__, s.sampler)
+        s.world.tokenizer.decode(x0[0, 0])
+        latents.append(x0)
+        moves.append(action)
+        yield x0
+
+
+class _Forgetful(NamedTuple):
+    """A Velocity that runs over the context again at every pass, and looks at no memory."""
+
+    model: Any
+    context: Tensor
+    led: Tensor
+    mask: Mask
+
+    def __call__(self, xt: Tensor, sigma: Tensor, action: Tensor, memory: object) -> Tensor:
+        clean = torch.zeros(1, self.context.shape[1])
+        both = torch.cat([self.context, xt], 1)
+        v: Tensor = self.model(both, torch.cat([clean, sigma], 1), self.led, self.mask)
+        return v[:, -1:]
+
+
+def _grown(s: Setting) -> Frames:
+    latents, moves = s.given()
+    memory = Grown(s.world.model)
+    for t in range(latents.shape[1]):
+        memory.commit(latents[:, t : t + 1], moves[:, t : t + 1])
+    for t in itertools.count():
+        x0 = denoise_block(memory.velocity, memory, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)  # type: ignore[arg-type]
+        memory.commit(x0, s.action(t))
+        s.world.tokenizer.decode(x0[0, 0])
+        yield x0
+
+
+def _ring(s: Setting) -> Frames:
+    cache, x0, last = s.begin()
+    commit_block(s.world.model, cache, x0, last)
+    for t in itertools.count():
+        x0 = denoise_block(s.world.model, cache, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)
+        commit_block(s.world.model, cache, x0, s.action(t))
+        s.world.tokenizer.decode(x0[0, 0])
+        yield x0
+
+
+def _merged(s: Setting) -> Frames:
+    model = s.world.model
+    cache, x0, last = s.begin()
+    for t in itertools.count():
+        action, noise = s.action(t), s.noise(t)
+        first = merged_block(model, cache, x0, torch.cat([last, action], 1), noise[0], s.sigmas[0])
+        x0 = denoise_block(model, cache, action, s.sigmas, noise.__getitem__, s.sampler, first=first)
+        s.world.tokenizer.decode(x0[0, 0])
+        last = action
+        yield x0
+
+
+def _whole(s: Setting, frame: Any, looks: Callable[[KVCache], list[list[Tensor]]]) -> Frames:
+    cache, x0, last = s.begin()
+    for t in itertools.count():
+        moves = torch.cat([last, s.action(t)], 1)
+        x0, _ = frame(cache.keys, cache.values, looks(cache), x0, moves, s.noise(t))
+        cache.advance()
+        last = s.action(t)
+        yield x0
+
+
+def _packed(s: Setting) -> nn.Module:
+    rows = 2 * s.world.model.place.shape[0]
+    return pack(WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale), rows)
+
+
+def _recipe(s: Setting) -> Recipe:
+    name = str(s.dtype).removeprefix("torch.")
+    return Recipe(s.world.path, s.world.sha256, s.steps, name, torch.get_num_threads())
+
+
+def _compiled_merged(s: Setting) -> Compiled:
+    recipe = _recipe(s)
+    if not recipe.path.exists():
+        build_world(s.world, recipe)
+    return Compiled(recipe.path)
+
+
+class _Apart(WholeFrame):
+    """A whole frame with a commit pass of its own."""
+
+    def dream(self, first: Memory, rest: Memory, x0: Tensor, moves: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
+        known = self.modulations(moves)
+        self.model.modulated(x0, [m[:, :1] for m in known], first)
+        v = self.model.modulated(noise[0], [m[:, 1:2] for m in known], rest)
+        return self.finish(v, noise, known, rest)
+
+
+def _looks_apart(cache: KVCache) -> list[list[Tensor]]:
+    looks = [cache.rings(cache.length + n, 1).look for n in (0, 1)]
+    return [[one.view.ages, one.view.bias, one.write, one.whole] for one in looks]
+
+
+def _built(s: Setting, kind: str, program: nn.Module, inputs: tuple[Any, ...]) -> Compiled:
+    path: Path = cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
+    if not path.exists():
+        build(program, inputs, path)
+    return Compiled(path)
+
+
+def _compiled_apart(s: Setting) -> Compiled:
+    program = _Apart(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale)
+    cache = s.begin()[0]
+    inputs = example(s.world, s.dtype, s.steps)._replace(looks=_looks_apart(cache))
+    return _built(s, "apart", program, tuple(inputs))
+
+
+class _Pass(nn.Module):
+    """One pass, denoising or commit."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("near", torch.arange(1 + len(model.config.sight.near)))  # type: ignore[union-attr, arg-type]
+
+    def forward(
+        self, keys: list[Tensor], values: list[Tensor], look: list[Tensor], xt: Tensor, sigma: Tensor, action: Tensor
+    ) -> tuple[Tensor]:
+        ages, bias, write, whole = look
+        assert isinstance(self.near, Tensor)
+        rings = Rings(keys, values, Look(View(ages, bias, self.near, None), write, whole))
+        return (self.model(xt, sigma, action, rings).contiguous(),)
+
+
+def _compiled_passes(s: Setting) -> Frames:
+    """The layout of two compiled functions, one to denoise and one to commit, with decoding beside."""
+    cache, x0, last = s.begin()
+    shape, level = torch.zeros(x0.shape), torch.zeros(1, 1)
+    inputs = (cache.keys, cache.values, _looks_apart(cache)[0], shape, level, torch.zeros(last.shape))
+    code = _built(s, "pass", _Pass(s.world.model), inputs)
+
+    def velocity(xt: Tensor, sigma: Tensor, action: Tensor, memory: KVCache) -> Tensor:
+        look = _looks_apart(memory)[0]
+        return code(memory.keys, memory.values, look, xt.contiguous(), sigma, action)[0]
+
+    commit_block(velocity, cache, x0, last)
+    tokenizer = pack(s.world.tokenizer, s.world.model.place.shape[0])
+    for t in itertools.count():
+        x0 = denoise_block(velocity, cache, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)
+        commit_block(velocity, cache, x0, s.action(t))
+        tokenizer.decode(x0[0, 0])
+        yield x0
