@@ -8,25 +8,13 @@ import numpy as np
 import pytest
 
 from worldmodel.action import Action
-from worldmodel.config import load_yaml, typed
 from worldmodel.env import EnvError
-from worldmodel.games import GameConfig, open_game, player
+from worldmodel.games import open_game, player
 from worldmodel.games.coinrun import INSTALL, CoinRun, Landscape, _shrunk
 
 is_installed = all(map(find_spec, ("cffi", "gym3", "procgen")))
 pytestmark = [pytest.mark.game, pytest.mark.skipif(not is_installed, reason=INSTALL)]
-
-
-@pytest.fixture(scope="module")
-def config():
-    return typed(GameConfig, load_yaml("conf/game/coinrun.yaml"))
-
-
-@pytest.fixture(scope="module")
-def game(config):
-    game = open_game(config)
-    yield game
-    game.close()
+GAME = "coinrun"
 
 
 @pytest.fixture

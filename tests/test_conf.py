@@ -69,7 +69,7 @@ def test_every_group_is_chosen_by_some_root():
 
 
 def test_a_world_takes_its_game_s_recipe_or_none():
-    assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 95
+    assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 90
     assert composed("world", "game=doom").overrides == {}
 
 

@@ -16,18 +16,7 @@ from worldmodel.games.players import PlayersConfig, mix
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
 PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2, doors=False)
-
-
-@pytest.fixture(scope="module")
-def config():
-    return typed(GameConfig, load_yaml("conf/game/doom_garden.yaml"))
-
-
-@pytest.fixture(scope="module")
-def game(config):
-    game = open_game(config)
-    yield game
-    game.close()
+GAME = "doom_garden"
 
 
 def moved(game, action, steps=6):

@@ -141,6 +141,13 @@ def test_reality_survives_itself():
     assert survived(ratios).all()
 
 
+def test_a_night_is_no_collapse_beside_another_run_s_day():
+    """Runs of a racer in snow and at night were once judged by one mean, and half of reality did not survive."""
+    real = long_traits() * np.asarray([1.0, 0.2, 3.0]).reshape(3, 1, 1)
+    assert survived(relative(real, real, fps=10)).all()
+    assert not survived(relative(real[::-1], real, fps=10))[0]
+
+
 @pytest.mark.parametrize("kind", [SHARP, BRIGHT, MOTION])
 @pytest.mark.parametrize("factor", [0.0, 0.6, 1.6, float("nan")])
 def test_a_late_change_beyond_the_factor_kills_a_run(kind, factor):
@@ -158,7 +165,7 @@ def test_a_collapse_of_one_segment_kills_a_run_that_recovers():
 def test_survival_is_told_of_runs_that_are_long_enough_and_only_up_to_its_time():
     short, long = long_traits(2, 20), long_traits(3, 30)
     long[0, 220:, SHARP] = 0
-    real = long_traits().reshape(-1, 3)
+    real = [long_traits(2, 20), long_traits(3, 30)]
     assert survival([short, long], real, 10, 20).value == 1
     assert survival([short, long], real, 10, 20).samples == 5
     assert survival([short, long], real, 10, 30).value == pytest.approx(2 / 3)

@@ -4,24 +4,12 @@ import numpy as np
 import pytest
 
 from worldmodel.action import Action
-from worldmodel.config import load_yaml, typed
-from worldmodel.games import GameConfig, open_game, player
+from worldmodel.games import open_game, player
 
 pytest.importorskip("Box2D", reason="driving needs Box2D: pip install -e .[games]")
 pytest.importorskip("gymnasium", reason="driving needs gymnasium: pip install -e .[games]")
 pytestmark = pytest.mark.game
-
-
-@pytest.fixture(scope="module")
-def config():
-    return typed(GameConfig, load_yaml("conf/game/racer.yaml"))
-
-
-@pytest.fixture(scope="module")
-def game(config):
-    game = open_game(config)
-    yield game
-    game.close()
+GAME = "racer"
 
 
 def run(game, steps, *buttons, mouse=0.0):

@@ -58,5 +58,12 @@ def test_a_car_steers_to_where_the_road_goes():
     assert "right" in act(road(0.7)).buttons
 
 
+def test_a_car_that_lost_the_road_drives_in_a_circle():
+    act = wander(DRIVING)
+    act(road(0.5))
+    field = np.full((H, W, 3), (90, 180, 80), np.uint8)
+    assert all("right" in act(field).buttons for _ in range(9))
+
+
 def test_a_world_it_cannot_read_is_left_to_the_script():
     assert wander(ActionSpace(("left", "right", "jump"), (0.0, 0.0))) is None

@@ -1,4 +1,4 @@
-"""Does a long dream stay a world? Minutes of mixed input, judged by what needs no partner frame.
+"""Does a long dream stay a world? Minutes of mixed input, judged by what needs a partner run, but no partner frame.
 
 DEFINITION   in words, for the report
 relative     traits of long runs beside reality: segments of 4 s and the last 20 s
@@ -21,26 +21,26 @@ END_FACTOR = 1.5
 SEGMENT_FACTOR = 2.5
 DEFINITION = (
     "A run survives if its sharpness, brightness and motion (grey levels: mean |horizontal difference|, mean, mean "
-    f"|frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean of the real runs "
-    f"under the same actions (all runs, all frames), lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
+    f"|frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean over all frames of "
+    f"the real run under the same actions, lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
     f"averaged over any segment of {SEGMENT_SECONDS:g} s, lies outside [1/{SEGMENT_FACTOR}, {SEGMENT_FACTOR}]. "
     "Survival at a time is that of all runs at least as long, cut there."
 )
 
 
 class Relative(NamedTuple):
-    """Traits over the real runs' mean: segments (R, n, 3) and end (R, 3)."""
+    """Traits over the mean of the real run beside each: segments (R, n, 3) and end (R, 3)."""
 
     segments: np.ndarray
     end: np.ndarray
 
 
 def relative(traits: np.ndarray, real: np.ndarray, fps: float) -> Relative:
-    """Traits (R, L, 3) divided by the mean over all runs and frames of `real` (..., 3).
+    """Traits (R, L, 3), each run divided by the mean over all frames of its real one: `real` (R, M, 3).
 
     segments: means over whole segments of 4 s (one segment, if the runs are shorter); end: over the last 20 s.
     """
-    scaled = traits.astype(np.float64) / real.astype(np.float64).reshape(-1, real.shape[-1]).mean(0)
+    scaled = traits.astype(np.float64) / real.astype(np.float64).mean(1, keepdims=True)
     runs, length, kinds = scaled.shape
     step = min(round(SEGMENT_SECONDS * fps), length)
     whole = length // step
@@ -54,10 +54,14 @@ def survived(ratios: Relative) -> np.ndarray:
     return np.logical_and(end.all(1), segments.all((1, 2)))
 
 
-def survival(runs: Sequence[np.ndarray], real: np.ndarray, fps: float, seconds: float) -> Estimate | None:
-    """Share of the runs of at least `seconds` that survive up to then; runs: traits (R, L, 3) by length. None: none."""
+def survival(runs: Sequence[np.ndarray], real: Sequence[np.ndarray], fps: float, seconds: float) -> Estimate | None:
+    """Share of the runs of at least `seconds` that survive up to then; None: there are none.
+
+    runs, real: traits (R, L, 3) by length, the same runs in the same order.
+    """
     length = round(seconds * fps)
-    alive = [survived(relative(traits[:, :length], real, fps)) for traits in runs if traits.shape[1] >= length]
+    pairs = [pair for pair in zip(runs, real, strict=True) if pair[0].shape[1] >= length]
+    alive = [survived(relative(traits[:, :length], beside, fps)) for traits, beside in pairs]
     return share(np.concatenate(alive)) if alive else None
 
 

@@ -206,15 +206,15 @@ def long_figures(looks: dict[int, np.ndarray], real: dict[int, np.ndarray], fps:
     farthest from 1; sheet: of the shortest kind the run whose late sharpness is the median. looks, real: traits
     (R, L, 3) by seconds.
     """
-    every = np.concatenate([part.reshape(-1, part.shape[-1]) for part in real.values()])
-    ours = {s: relative(part, every, fps) for s, part in looks.items()}
-    theirs = {s: relative(part, every, fps).segments.mean(0) for s, part in real.items()}
+    ours = {s: relative(part, real[s], fps) for s, part in looks.items()}
+    theirs = {s: relative(part, part, fps).segments.mean(0) for s, part in real.items()}
+    films, partners = list(looks.values()), [real[s] for s in looks]
     ends = np.concatenate([part.end for part in ours.values()])
     segments = {s: part.segments.mean(0) / theirs[s] for s, part in ours.items()}  # (n, 3)
     late = ours[min(ours)].end[:, 0]
     return {
-        "survival": {t: survival(list(looks.values()), every, fps, t) for t in TIMES},
-        "survival_real": {t: survival(list(real.values()), every, fps, t) for t in TIMES},
+        "survival": {t: survival(films, partners, fps, t) for t in TIMES},
+        "survival_real": {t: survival(partners, partners, fps, t) for t in TIMES},
         "end": {name: ratio_of_sums(ends[:, i]) for i, name in enumerate(TRAITS)},
         "segments": {s: {n: part[:, i].tolist() for i, n in enumerate(TRAITS)} for s, part in segments.items()},
         "worst": {

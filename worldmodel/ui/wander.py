@@ -66,7 +66,7 @@ class Walker:
 
 
 class RoadFollower:
-    """Steers by keys to the middle of what has the colour of the ground before the car; gas one step in three."""
+    """Steers by keys to the middle of what has the colour of the ground before the car; gas one step in four."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -87,4 +87,6 @@ class RoadFollower:
                 held.add("right" if off > 0 else "left")
             if abs(off) > 0.25 and self.steps % 3 == 0:
                 held |= {"brake"}
+        else:
+            held.add("right")  # the road is lost: in a circle back to it
         return Action(held)
