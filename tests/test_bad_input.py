@@ -6,9 +6,9 @@ from test_session import FakeEnv
 
 import play
 import worldmodel
+from worldmodel.backends.place import device_of
 from worldmodel.data.episode import load_episode
 from worldmodel.data.writer import EpisodeWriter
-from worldmodel.engine import _device
 from worldmodel.ui.window import Window
 
 
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_that_names_it(command, monkeypatch, tmp_path, wha
         monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
         monkeypatch.chdir(tmp_path)
     if "device" in what:
-        monkeypatch.setattr(worldmodel, "Engine", lambda world, device, *args, **how: _device(device), raising=False)
+        monkeypatch.setattr(worldmodel, "Engine", lambda world, device, *args, **how: device_of(device), raising=False)
     code, _, err = command("headless=true", "seconds=0.1", *make(tmp_path))
     assert (code, len(err)) == (2, 1)
     assert word in err[0]
