@@ -158,10 +158,10 @@ def main() -> None:
     world = worldmodel.load(names[0] if names else worldmodel.default_world())
     eye = Eye(world.tokenizer, world.start_frames.flatten(0, 1))
     with tempfile.TemporaryDirectory() as folder:
-        film(worldmodel.Engine(world, threads=1), dream_story, f"{world.name} (dream)", Path(folder), 2, eye)
+        film(worldmodel.Engine(world, threads=1), dream_story, f"{world.name} (dream)", Path(folder), 0, eye)
         if "real" in sys.argv:
             both = Both(Rerun(open_real(world.info["game"])), worldmodel.Engine(world, threads=1))
-            film(both, both_story, f"{world.name} (real beside dream)", Path(folder), start=0)
+            film(both, both_story, f"{world.name} (real beside dream)", Path(folder), start=4)
 
 
 if __name__ == "__main__":

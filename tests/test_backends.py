@@ -10,6 +10,7 @@ from worlds import make_world
 import worldmodel
 import worldmodel.backends.play
 from worldmodel import Action
+from worldmodel.backends.place import dtype_of
 from worldmodel.backends.compiled import Candidate, Recipe, example
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.bundle import WorldError
@@ -153,3 +154,9 @@ def test_machine_code_that_dreams_otherwise_or_is_slower_is_refused(path, monkey
     candidate._thread.join()
     assert candidate.code is None
     assert word in candidate.problem
+
+
+def test_a_processor_told_to_be_plain_gets_float32(monkeypatch):
+    """ATEN_CPU_CAPABILITY=avx2 left bfloat16 on, which oneDNN then refused."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert dtype_of("auto", torch.device("cpu")) == torch.float32

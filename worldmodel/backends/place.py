@@ -24,5 +24,6 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+        has_it = torch.cpu._is_avx512_bf16_supported() and "AVX512" in torch.backends.cpu.get_cpu_capability()
+        return torch.bfloat16 if has_it else torch.float32
     return torch.bfloat16 if device.type == "cuda" else torch.float32
