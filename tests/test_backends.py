@@ -10,9 +10,9 @@ from worlds import make_world
 import worldmodel
 import worldmodel.backends.play
 from worldmodel import Action
-from worldmodel.backends.place import dtype_of
 from worldmodel.backends.compiled import Candidate, Recipe, example
 from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.place import dtype_of
 from worldmodel.bundle import WorldError
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
