@@ -34,8 +34,9 @@ def openness(frame: Frame) -> float:
     A wall before the nose is one texture, 10 to 16; a place with a floor, a sky and edges has 25 to 45.
     """
     upper = frame[: frame.shape[0] * 3 // 4]
-    high, wide = upper.shape[0] // 8, upper.shape[1] // 8
-    parts = upper[: 8 * high, : 8 * wide].reshape(8, high, 8, wide, 3).mean((1, 3))
+    rows, columns = min(8, upper.shape[0]), min(8, upper.shape[1])
+    high, wide = upper.shape[0] // rows, upper.shape[1] // columns
+    parts = upper[: rows * high, : columns * wide].reshape(rows, high, columns, wide, 3).mean((1, 3))
     return float(parts.std((0, 1)).mean())
 
 
