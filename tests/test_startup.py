@@ -18,7 +18,7 @@ from worldmodel.venue import VenueConfig, open_venue, peek
 
 def options(**changed):
     values = {"world": None, "env": "dream", "replay": None, "verify": False, "branch_at": None, "seed": 0}
-    values |= {"steps": None, "device": "cpu", "threads": 1, "compile": False, "backend": "eager"}
+    values |= {"steps": None, "device": "cpu", "threads": 1, "backend": "eager"}
     values |= {"record": False, "saves": "saves"}
     return VenueConfig(**{**values, **changed})
 

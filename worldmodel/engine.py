@@ -50,12 +50,11 @@ class Engine:
 
     def __init__(
         self, world: World, device: str = "auto", steps: int | None = None, seed: int = 0, *, dtype: str = "auto",
-        threads: int | None = None, merge: bool = True, compile: bool = False, backend: str = "eager",
+        threads: int | None = None, merge: bool = True, backend: str = "eager",
     ) -> None:  # fmt: skip
         """steps: denoising passes a frame, by default the world's. dtype: float32, bfloat16 or auto. threads: of a
         CPU. merge: commit a frame together with the first pass of the next instead of by a pass of its own: the same
-        function for fewer passes, 1.6 times as fast where each pass is mostly overhead. backend: see backends/play.py;
-        compile=True is backend="compiled".
+        function for fewer passes, 1.6 times as fast where each pass is mostly overhead. backend: see backends/play.py.
 
         Raises WorldError if the world has no noise levels for `steps`, or the device or the compiler is missing.
         """
@@ -78,7 +77,7 @@ class Engine:
         self._index = 0  # frames dreamed since the start
         self._first_time = 0  # what the memory calls frame 0
         self._start_frame: Frame | None = None
-        self.frames = Frames(world, self.device, self.dtype, "compiled" if compile else backend, self.steps)
+        self.frames = Frames(world, self.device, self.dtype, backend, self.steps)
 
     @property
     def steps(self) -> int:

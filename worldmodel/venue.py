@@ -53,7 +53,6 @@ class VenueConfig:
     steps: int | None
     device: str
     threads: int | None
-    compile: bool
     backend: str
     record: Any
     saves: str
@@ -165,8 +164,6 @@ def _backend(cfg: VenueConfig, episode: Episode | None, player: str) -> str:
     """Which code makes the frames: a recording is made again by what made it; only a long play is worth building."""
     if episode:
         return str(episode.meta.sampler.get("backend", "eager"))
-    if cfg.compile:
-        return "compiled"
     return "eager" if cfg.backend == "auto" and player != "human" else cfg.backend
 
 
