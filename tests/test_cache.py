@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from tiny import A, B, clip, network
+from tiny import A, B, clip, network, sight
 
 from worldmodel.diffusion.rollout import commit_block, prefill
 from worldmodel.diffusion.teacher import Context, forced_velocity
+from worldmodel.model.cache import num_slots, slot_of
+from worldmodel.model.masks import visible
 
 SIGHTS = {
     "inside the window": {"window": 20},
@@ -14,6 +16,8 @@ SIGHTS = {
     "with a sink longer than the window": {"window": 2, "sink": 4, "near": (1, 2)},
     "one frame of window": {"window": 1, "near": (1,)},
     "no near frames": {"window": 4, "sink": 1, "near": ()},
+    "key frames beyond the window": {"window": 3, "sink": 1, "near": (1, 3), "far": 3, "every": 4},
+    "every other frame for longer": {"window": 2, "sink": 0, "near": (1,), "far": 2, "every": 2},
 }
 
 
@@ -121,9 +125,26 @@ def test_a_world_does_not_know_how_old_it_is():
     torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
 
 
-def test_every_frame_in_sight_has_a_slot_of_its_own():
-    cache = network(window=5, sink=2).new_cache(1)
-    for length in range(40):
-        held = [*range(min(2, length)), *range(max(0, length - 5), length), length, length + 1]
-        assert len({cache.slot(t) for t in held}) == len(set(held))
-        assert max(map(cache.slot, held)) < cache.slots
+@pytest.mark.parametrize("more", [{}, {"far": 3, "every": 4}, {"far": 1, "every": 2}, {"far": 9, "every": 9}])
+def test_every_frame_in_sight_has_a_slot_of_its_own(more):
+    seen = sight(window=5, sink=2, **more)
+    for length in range(300):
+        times = torch.arange(length + 2)
+        held = times[visible(length - times, times, seen)].tolist()
+        assert len({slot_of(t, seen) for t in held}) == len(held)
+        assert max(slot_of(t, seen) for t in held) < num_slots(seen)
+
+
+def test_key_frames_are_remembered_and_others_beyond_the_window_are_not():
+    """One layer, and the same last frames: what differs is frame 4, a key frame, or frame 5, 15 frames ago."""
+    for changed, remembered in ((4, True), (5, False)):
+        model = network(window=4, layers=1, far=4, every=4)
+        latents, actions = clip(19)
+        other = latents.clone()
+        other[:, changed] += 1
+        answers = []
+        for past in (latents, other):
+            cache = model.new_cache(B)
+            prefill(model, cache, past, actions)
+            answers.append(query(model, cache))
+        assert torch.equal(*answers) != remembered

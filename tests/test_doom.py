@@ -15,7 +15,7 @@ from worldmodel.games.players import PlayersConfig, mix
 
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
-PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, strafe=0.2, doors=False)
+PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, glance=0.1, strafe=0.2, doors=False)
 GAME = "doom_garden"
 
 
@@ -85,7 +85,7 @@ def test_equal_seed_and_actions_give_equal_frames_also_after_another_episode(con
 
 
 def test_a_walker_gets_around_and_uses_what_it_has(game):
-    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, strafe=0.2, doors=False)
+    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, glance=0.1, strafe=0.2, doors=False)
     game.reset(seed=3)
     _, player = mix(game, walker, 3)
     places, used, mouse = set(), set(), 0
@@ -120,6 +120,19 @@ def test_a_seed_chooses_the_level_and_frames_are_the_middle_of_the_picture(level
     assert len({level for level, _ in seen.values()}) >= 3
     assert {level for level, _ in seen.values()} <= {*config.doom.levels, *config.doom.plans()}
     assert np.array_equal(game.reset(seed=3), seen[3][1])
+
+
+def test_a_glance_turns_away_and_back(game):
+    glances = PlayersConfig(walker=1.0, sticky=0.0, idle=0.0, look=0.0, glance=1.0, strafe=0.0, doors=False)
+    game.reset(seed=3)
+    _, player = mix(game, glances, 3)
+    for _ in range(4):
+        before, views = game.pose().angle, []
+        while not views or player.mood_left:
+            game.step(player.act(game))
+            views.append((game.pose().angle - before + 180) % 360 - 180)
+        assert abs(views[-1]) < 2
+        assert np.abs(views).max() > 25
 
 
 def test_in_a_real_level_a_walker_gets_around_fights_and_opens(levels):

@@ -67,7 +67,8 @@ def test_a_whole_frame_is_what_rollout_makes(path, steps, batch, pack, call):
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-@pytest.mark.parametrize("sight", [Sight(window=6, sink=1, near=[1, 3]), Sight(window=2, sink=4, near=[1, 2])])
+@pytest.mark.parametrize("sight", [Sight(window=6, sink=1, near=[1, 3]), Sight(window=2, sink=4, near=[1, 2]),
+                                   Sight(window=3, sink=1, near=[1, 3], far=2, every=4)])  # fmt: skip
 def test_the_table_of_looks_holds_every_look_there_will_ever_be(sight, frames):
     rows = [look(length, frames, sight) for length in range(num_rows(sight))]
     for length in range(least_past(sight), 5 * num_slots(sight)):

@@ -54,6 +54,15 @@ def test_ages_have_a_row_each_and_old_sink_frames_share_one():
     assert ages[11, [0, 4, 5, 11]].tolist() == [3, 2, 1, 0]
 
 
+def test_key_frames_beyond_the_window_have_a_row_for_each_step_of_age():
+    seen = sight(window=2, near=(1,), far=2, every=3)
+    view = teacher_forcing(range(12), range(1, 13), seen).view
+    allowed = view.bias == 0
+    assert allowed[10, :12].nonzero()[:, 0].tolist() == [3, 6, 8, 9, 10]  # clean frame 10; ages 7, 4, 2, 1, 0
+    assert view.ages[10, [3, 6, 8, 9, 10]].tolist() == [7, 6, 2, 1, 0]
+    assert view.ages[allowed].max() < seen.num_ages
+
+
 def test_every_row_is_in_its_table_and_the_future_has_its_own():
     seen = sight(window=4, near=(1, 3))
     view = bidirectional(6, seen).view
@@ -79,7 +88,8 @@ def test_near_frames_are_those_of_the_near_ages():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", [{"window": 0}, {"sink": -1}, {"near": [3, 1]}, {"near": [0, 1]}, {"near": [1, 9]}])
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"sink": -1}, {"near": [3, 1]}, {"near": [0, 1]}, {"near": [1, 9]},
+                                   {"far": -1}, {"far": 3}, {"far": 3, "every": 1}])  # fmt: skip
 def test_impossible_sight_is_refused(wrong):
     with pytest.raises(ValueError, match="sight"):
         Sight(**{"window": 8, "sink": 0, "near": [1, 3]} | wrong)

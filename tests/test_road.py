@@ -6,13 +6,16 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import worldmodel
+from train.load import load_tokenizer
 from worldmodel import Action
 
 pytest.importorskip("vizdoom")
 pytestmark = [pytest.mark.game, pytest.mark.slow]
 
+KEY_FRAMES = ["model.sight.window=3", "model.sight.far=2", "model.sight.every=2"]
 SHORT = ["run.compile=false", "run.threads=1", "loop.preview_every=2"]
 
 
@@ -32,9 +35,10 @@ def road(folder):
             *lasting("tokenizer", 4, 4), *SHORT,
         ],
         "latents": [f"data={data}", tokenizer, f"out={latents}"],
-        "bidirectional": [f"latents={latents}", "clips.frames=8", *lasting("bidirectional", 2, 2), *SHORT],
+        "bidirectional": [f"latents={latents}", "clips.frames=8", *KEY_FRAMES, *lasting("bidirectional", 2, 2), *SHORT],
         "teacher": [
-            f"init={runs}/bidirectional", "clips.frames=8", *dream, "preview.steps=2", *lasting("teacher", 4, 2),
+            f"init={runs}/bidirectional", "clips.frames=8", *KEY_FRAMES, *dream, "preview.steps=2",
+            *lasting("teacher", 4, 2),
         ],
         "consistency": [f"teacher={runs}/teacher", "clips.frames=8", *dream, *lasting("consistency", 2, 2)],
         "dmd": [
@@ -76,6 +80,21 @@ def test_from_the_game_to_dreamed_frames(walked):
     again = road(folder)  # finished stages answer at once
     assert again.returncode == 0
     assert again.stderr.count("already finished") == 5
+
+
+def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
+    folder, _ = walked
+    sizes = ["tokenizer.widths=[8,8,8]", "tokenizer.channels=6", "frame_stride=1", f"data={folder}/data"]
+    learns = ["learns=decoder", f"init={folder}/toy", "loop.steps=3", "loop.batch=4", f"run.dir={folder}/runs/decoder"]
+    done = run("train.tokenizer", *sizes, *learns, *SHORT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    before, after = worldmodel.load(folder / "toy").tokenizer, load_tokenizer(folder / "runs/decoder")
+    frames = torch.randint(0, 256, (2, 96, 128, 3), dtype=torch.uint8)
+    assert torch.equal(before.encode(frames), after.encode(frames))
+    assert not torch.equal(before.decode(before.encode(frames)), after.decode(after.encode(frames)))
+    refused = run("train.tokenizer", *sizes, "learns=decoder")
+    assert refused.returncode != 0
+    assert "init names a tokenizer" in refused.stderr
 
 
 TINY = [

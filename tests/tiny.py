@@ -17,12 +17,13 @@ B, T, C, H, W, A = 2, 7, 5, 3, 4, 6
 SHAPE = (C, H, W)
 
 
-def sight(window=8, sink=0, near=(1, 3)):
-    return Sight(window=window, sink=sink, near=[age for age in near if age <= window])
+def sight(window=8, sink=0, near=(1, 3), **more):
+    return Sight(window=window, sink=sink, near=[age for age in near if age <= window], **more)
 
 
-def network(window=8, sink=0, near=(1, 3), layers=2):
-    config = ModelConfig(width=32, layers=layers, heads=8, temporal_heads=5, mlp=2, sight=sight(window, sink, near))
+def network(window=8, sink=0, near=(1, 3), layers=2, **more):
+    seen = sight(window, sink, near, **more)
+    config = ModelConfig(width=32, layers=layers, heads=8, temporal_heads=5, mlp=2, sight=seen)
     model = CausalDiT(config, SHAPE, A)
     with torch.no_grad():
         for p in model.parameters():

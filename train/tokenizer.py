@@ -2,6 +2,9 @@
 
 python -m train.tokenizer game=doom_garden      reads data/doom_garden/, writes runs/doom_garden/tokenizer/
 Run the same command again to continue where it stopped.
+
+python -m train.tokenizer game=doom_garden init=assets/worlds/doom_garden learns=decoder
+better pictures of the same latents: students and teachers that were trained on them stay what they are
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from worldmodel.config import plain, typed
+from train.load import load_tokenizer
+from worldmodel.config import ConfigError, plain, typed
 from worldmodel.data.clips import FramePool
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.games import GameConfig
@@ -35,12 +39,33 @@ class Config:
     game: GameConfig
     data: str
     frame_stride: int
+    init: str | None
+    learns: str
     tokenizer: TokenizerConfig
     loss: ReconstructionConfig
     optimizer: OptimizerConfig
     ema: float
     loop: LoopConfig
     run: RunConfig
+
+    def __post_init__(self) -> None:
+        if self.learns not in ("all", "decoder") or (self.learns == "decoder" and self.init is None):
+            raise ConfigError(
+                f"tokenizer: learns is all, or decoder where init names a tokenizer to keep the latents of, got "
+                f"{self.learns} and init={self.init}"
+            )
+
+
+def begin(cfg: Config, pool: FramePool) -> Tokenizer:
+    """The tokenizer to train: that of cfg.init, or the best linear one of the frames."""
+    if cfg.init is None:
+        tokenizer = Tokenizer(cfg.tokenizer)
+        principal_start(tokenizer, to_pixels(torch.from_numpy(pool.batch(SAMPLE, 2000))))
+        return tokenizer
+    tokenizer = load_tokenizer(cfg.init)
+    if tokenizer.config != cfg.tokenizer:
+        raise ConfigError(f"tokenizer: {cfg.init} has other sizes, {tokenizer.config}, than asked for, {cfg.tokenizer}")
+    return tokenizer.train().requires_grad_(True)
 
 
 @stage("tokenizer")
@@ -52,9 +77,10 @@ def main(raw: DictConfig) -> None:
     heldout = FramePool(cfg.data, split="heldout", stride=37, seed=1)
     unseen = torch.from_numpy(heldout.frames[np.linspace(0, len(heldout.frames) - 1, 300).astype(int)])
 
-    tokenizer = Tokenizer(cfg.tokenizer).to(run.device)
-    if not (run.dir / "checkpoint").exists():
-        principal_start(tokenizer, to_pixels(torch.from_numpy(pool.batch(SAMPLE, 2000))).to(run.device))
+    tokenizer = (Tokenizer(cfg.tokenizer) if (run.dir / "checkpoint").exists() else begin(cfg, pool)).to(run.device)
+    learns_latents = cfg.learns == "all"
+    for part in (tokenizer.linear_encode, tokenizer.encoder):
+        part.requires_grad_(learns_latents)
     ema = EMA(tokenizer, cfg.ema)
     optimizer = Optimizer(tokenizer, cfg.optimizer)
 
@@ -68,6 +94,8 @@ def main(raw: DictConfig) -> None:
         return metrics
 
     def measure_latents() -> None:
+        if not learns_latents:
+            return
         sample = torch.from_numpy(pool.batch(SAMPLE, 2000)).split(100)
         with torch.no_grad():
             ema.model.measure_latents(torch.cat([ema.model.encode_pixels(to_pixels(s.to(run.device))) for s in sample]))

@@ -28,7 +28,7 @@ from worldmodel.diffusion.rollout import commit_block, consistency, denoise_bloc
 from worldmodel.env import Frame
 from worldmodel.model.cache import KVCache
 
-REMEMBERED = 400  # frames one can go back exactly: 0.33 MB each with the first world in float32, 135 MB in all
+REMEMBERED = 384  # frames one can go back exactly; with those in sight 0.33 MB each, 135 MB with the first world
 FADED = 1800  # frames before those, of which only the latent is kept: 6 KB each, 11 MB; going there is approximate
 
 
@@ -127,7 +127,7 @@ class Engine:
         is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
         latent, frame = self._whole_frame(last, vector) if last and is_steady else self._passes(last, vector)
         self._moments.append(Moment(latent, vector, frame))
-        if len(self._moments) > REMEMBERED:
+        if len(self._moments) > REMEMBERED + self._seen:
             old = self._moments.popleft()
             self._faded.append((old.latent, old.action))
         self._index += 1
@@ -245,11 +245,16 @@ class Engine:
         return exact, max(exact, len(self._faded) + len(self._moments) - 1 if self._faded else 0)
 
     @property
+    def _seen(self) -> int:
+        """Frames that a frame needs to be dreamed again: those in sight, and itself."""
+        return self._cache.sight.reach + 1
+
+    @property
     def _oldest(self) -> int:
         """The first frame that one can return to exactly."""
         oldest = self._index - len(self._moments)
         if self._first_time + oldest > self._begun.get("length", 0):  # a moment's window must be remembered as well
-            oldest = min(self._index, oldest + self._cache.slots)
+            oldest = min(self._index, oldest + self._seen)
         return oldest
 
     @torch.inference_mode()
@@ -269,7 +274,7 @@ class Engine:
         committed = kept[:-1]
         self._cache.load_state(self._begun)
         first = goal - len(kept) + self._first_time
-        window = committed[-self._cache.slots :]
+        window = committed[-self._seen :]
         times = range(first + len(committed) - len(window), first + len(committed))
         past = {time: moment.past for time, moment in zip(times, window, strict=True) if moment.past is not None}
         self._cache.restore(past, first + len(committed))
@@ -293,7 +298,7 @@ class Engine:
         """After going back to a faded frame: build the memory from the latents of the last frames and the sink."""
         if not self._is_faded:
             return
-        recent = list(self._faded)[-2 * self._cache.slots :]  # twice what is seen: the first ones see a wrong past
+        recent = list(self._faded)[-self._seen - self._cache.slots :]  # more than is seen: the first see a wrong past
         self._cache.load_state(self._begun)
         self._cache.restore({}, self._index - len(recent) + self._first_time)
         for latent, action in recent:

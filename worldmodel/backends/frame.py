@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldmodel.diffusion.flow import x0_from_velocity
 from worldmodel.diffusion.rollout import consistency
-from worldmodel.model.cache import KVCache, Look, Rings, look, num_rows, num_slots
+from worldmodel.model.cache import KVCache, Look, Rings, fill, look, num_rows, period
 from worldmodel.model.dit import SIGMA_FEATURES, Block, CausalDiT
 from worldmodel.model.masks import Memory, Sight, View
 from worldmodel.model.positions import action_features, sigma_features
@@ -125,7 +125,7 @@ class _Looks(nn.Module):
 
     def __init__(self, sight: Sight, frames: int) -> None:
         super().__init__()
-        self.slots, self.circle = num_slots(sight), num_slots(sight) - sight.sink
+        self.first, self.circle = fill(sight), period(sight)
         looks = [look(length, frames, sight) for length in range(num_rows(sight))]
         self.register_buffer("ages", torch.stack([one.view.ages for one in looks]))
         self.register_buffer("bias", torch.stack([one.view.bias for one in looks]))
@@ -135,7 +135,7 @@ class _Looks(nn.Module):
 
     def forward(self, length: Tensor) -> Look:
         """length (1,) int64, at least least_past."""
-        row = torch.where(length < self.slots, length, self.slots + (length - self.slots) % self.circle)
+        row = torch.where(length < self.first, length, self.first + (length - self.first) % self.circle)
         tables = (self.ages, self.bias, self.write, self.whole, self.near)
         ages, bias, write, whole, near = (table for table in tables if isinstance(table, Tensor))
         return _as_look([table.index_select(0, row)[0] for table in (ages, bias, write, whole)], near)

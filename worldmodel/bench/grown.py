@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.model.dit import CausalDiT
-from worldmodel.model.masks import View, age_rows
+from worldmodel.model.masks import View, age_rows, visible
 
 
 class Grown:
@@ -43,10 +43,10 @@ class Grown:
         """Make x0 part of the past: one pass, whose keys and values are joined to those before."""
         self.velocity(x0, torch.zeros(1, 1), action, self)
         times = [*self._times, self._times[-1] + 1 if self._times else 0]
-        kept = [i for i, u in enumerate(times) if u < self._sight.sink or u > times[-1] - self._sight.window]
-        chosen = torch.tensor(kept)
+        seen = visible(times[-1] + 1 - torch.tensor(times), torch.tensor(times), self._sight)  # by the next frame
+        chosen = seen.nonzero()[:, 0]
         self._past = [(k.index_select(1, chosen), v.index_select(1, chosen)) for k, v in self._fresh]
-        self._times = [times[i] for i in kept]
+        self._times = [times[i] for i in chosen.tolist()]
 
 
 class _Layer(NamedTuple):

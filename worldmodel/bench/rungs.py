@@ -27,7 +27,7 @@ from worldmodel.bundle import World
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill, rollout
 from worldmodel.model.cache import KVCache, Look, Rings
-from worldmodel.model.masks import Mask, Memory, View, teacher_forcing
+from worldmodel.model.masks import Mask, Memory, Sight, View, teacher_forcing, visible
 
 Frames = Iterator[Tensor]  # one latent (1, 1, C, h, w) a frame, yielded when its picture is made
 
@@ -126,9 +126,8 @@ def _recompute(s: Setting, past: int) -> Frames:
     masks: dict[tuple[int, ...], Mask] = {}
     for t in itertools.count():
         now, action, noise = len(latents), s.action(t), s.noise(t)
-        sink = range(min(sight.sink, now)) if past >= sight.window else ()
-        times = sorted({*sink, *range(max(0, now - past), now)})
-        key = tuple(min(now - u, sight.window + 1) for u in times)
+        times = [u for u in range(now) if now - u <= past or (past >= sight.window and _is_seen(now - u, u, sight))]
+        key = tuple(min(now - u, sight.reach + 1) for u in times)
         if key not in masks:
             masks[key] = teacher_forcing(times, [now], sight)
         context = torch.cat([latents[u] for u in times], 1)
@@ -139,6 +138,10 @@ def _recompute(s: Setting, past: int) -> Frames:
         latents.append(x0)
         moves.append(action)
         yield x0
+
+
+def _is_seen(age: int, time: int, sight: Sight) -> bool:
+    return bool(visible(torch.tensor(age), torch.tensor(time), sight))
 
 
 class _Forgetful(NamedTuple):

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from worldmodel.diffusion.flow import add_noise, shift, velocity
 from worldmodel.model.dit import CausalDiT
-from worldmodel.model.masks import Mask, Sight, bidirectional
+from worldmodel.model.masks import Mask, Sight, SightKey, bidirectional
 
 
 def clip_velocity(model: CausalDiT, xt: Tensor, sigma: Tensor, actions: Tensor) -> Tensor:
     """v of all frames of a clip xt (B, T, C, h, w), each at its own sigma (B, T)."""
-    sight = model.config.sight
-    mask = _mask(xt.shape[1], sight.window, sight.sink, tuple(sight.near), xt.device)
+    mask = _mask(xt.shape[1], model.config.sight.key, xt.device)
     return model(xt, sigma, actions, mask)
 
 
@@ -38,6 +37,6 @@ def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, mo
 
 
 @lru_cache(maxsize=16)
-def _mask(frames: int, window: int, sink: int, near: tuple[int, ...], device: torch.device) -> Mask:
+def _mask(frames: int, sight: SightKey, device: torch.device) -> Mask:
     with torch.inference_mode(False):  # kept for later passes, which may need gradients
-        return bidirectional(frames, Sight(window=window, sink=sink, near=list(near))).to(device)
+        return bidirectional(frames, Sight.of(sight)).to(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from worldmodel.diffusion.flow import add_noise, velocity
 from worldmodel.diffusion.noise import NoiseConfig, disturb, draw_sigma
 from worldmodel.model.dit import CausalDiT
-from worldmodel.model.masks import Mask, Sight, teacher_forcing
+from worldmodel.model.masks import Mask, Sight, SightKey, teacher_forcing
 
 
 class Context(NamedTuple):
@@ -32,7 +32,7 @@ def forced_velocity(model: CausalDiT, context: Context, xt: Tensor, sigma: Tenso
     """
     frames = context.latents.shape[1]
     draws = xt.shape[1] // frames
-    mask = forcing_mask(frames, draws, _key(model.config.sight), xt.device)
+    mask = forcing_mask(frames, draws, model.config.sight.key, xt.device)
     v = model(
         torch.cat([context.latents, xt], 1),
         torch.cat([context.sigma, sigma], 1),
@@ -67,13 +67,7 @@ def split_clip(latents: Tensor, actions: Tensor, config: NoiseConfig | None) -> 
 
 
 @lru_cache(maxsize=16)
-def forcing_mask(frames: int, draws: int, sight: tuple[int, int, tuple[int, ...]], device: torch.device) -> Mask:
+def forcing_mask(frames: int, draws: int, sight: SightKey, device: torch.device) -> Mask:
     """The teacher-forcing mask of clean frames 0..T-1 and noisy frames 1..T."""
-    window, sink, near = sight
-    seen = Sight(window=window, sink=sink, near=list(near))
     with torch.inference_mode(False):  # kept for later passes, which may need gradients
-        return teacher_forcing(range(frames), range(1, frames + 1), seen, draws=draws).to(device)
-
-
-def _key(sight: Sight) -> tuple[int, int, tuple[int, ...]]:
-    return sight.window, sight.sink, tuple(sight.near)
+        return teacher_forcing(range(frames), range(1, frames + 1), Sight.of(sight), draws=draws).to(device)

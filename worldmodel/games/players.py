@@ -34,6 +34,7 @@ class PlayersConfig:
     sticky: float
     idle: float  # share of a walker's time spent standing
     look: float  # share spent looking around, walking or not
+    glance: float  # share spent looking away from a place and back to it: what a memory can be learnt from
     strafe: float  # share spent walking sideways to its view
     doors: bool  # whether it presses use where something stops it
 
@@ -53,8 +54,9 @@ class Player(Protocol):
 class Walker:
     """Walks to ever new places along shortest ways and behaves like somebody who looks at the world.
 
-    Moods last a while: walk, look (the view swings by mouse, walking or standing), strafe, idle. Monsters in view
-    are aimed at and shot. Turns by mouse in most moods and by keys in the rest, so that both are well covered.
+    Moods last a while: walk, look (the view swings by mouse, walking or standing), glance (away and back), strafe,
+    idle. Monsters in view are aimed at and shot. Turns by mouse in most moods and by keys in the rest, so that both are
+    well covered.
     """
 
     def __init__(self, grid: WalkGrid, config: PlayersConfig, space: ActionSpace, seed: int) -> None:
@@ -66,6 +68,7 @@ class Walker:
         self.by_keys = self.fires = False
         self.pace = 0.0
         self.swing = 0.0
+        self.glance: list[float] = []  # turns that are left of it
         self.speed = 0.0
         self.stuck = 0
         self.last: Pose | None = None
@@ -91,6 +94,8 @@ class Walker:
             turn = self._swing()
             if self.speed > 0.5:  # keep walking where the way leads, whatever the view
                 held |= _legs(bearing)
+        elif self.mood == "glance":
+            turn = self.glance.pop()
         elif self.mood == "strafe":
             turn = self._towards(bearing - self.swing)
             held |= _legs(bearing)
@@ -107,7 +112,7 @@ class Walker:
         here = self.grid.at(pose.x, pose.y)
         self.visits[here] += 1
         moved = self.last is None or np.hypot(pose.x - self.last.x, pose.y - self.last.y) > 2
-        self.stuck = 0 if moved or self.mood in ("idle", "look") else self.stuck + 1
+        self.stuck = 0 if moved or self.mood in ("idle", "look", "glance") else self.stuck + 1
         self.last = pose
         if self.stuck > 10:
             self.mood, self.mood_left, self.stuck, self.way = "unstick", int(self.rng.integers(4, 12)), 0, []
@@ -128,14 +133,24 @@ class Walker:
 
     def _change_mood(self) -> None:
         c = self.config
-        odds = [1 - c.idle - c.look - c.strafe, c.look, c.strafe, c.idle]
-        self.mood = str(self.rng.choice(["walk", "look", "strafe", "idle"], p=odds))
+        moods = {"look": c.look, "glance": c.glance, "strafe": c.strafe, "idle": c.idle}
+        self.mood = str(self.rng.choice(["walk", *moods], p=[1 - sum(moods.values()), *moods.values()]))
         self.mood_left = int(self.rng.integers(8, 45)) if self.mood != "idle" else int(self.rng.integers(4, 25))
+        if self.mood == "glance":
+            self.glance = self._glance()
+            self.mood_left = len(self.glance)
         self.by_keys = self.rng.random() < 0.4
         self.fires = self.rng.random() < 0.1
         self.speed = self.rng.random()
         self.swing = float(self.rng.choice([-90, -45, 45, 90, 180]))
         self.pace = float(self.rng.choice([-1, 1]) * self.rng.lognormal(1.2, 0.7))
+
+    def _glance(self) -> list[float]:
+        """Turns, degrees a step: by one angle, a while of nothing, and the same turns back."""
+        angle, speed = self.rng.uniform(30, 200), self.rng.uniform(4, 16)
+        steps = round(angle / speed)
+        there = float(self.rng.choice([-1, 1])) * speed * self.rng.uniform(0.8, 1.2, steps)
+        return [*there, *([0.0] * int(self.rng.integers(0, 9))), *-there[::-1]]
 
     def _swing(self) -> float:
         self.pace = 0.9 * self.pace + 0.1 * float(self.rng.normal(0, 8))

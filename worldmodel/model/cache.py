@@ -4,6 +4,8 @@ Look      where the query frames of one pass write, and what they see; look() co
 Ring      what one layer sees of the past; Rings, all of them under one look
 KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
 
+The ring has three parts: the episode's first frames; key frames (masks.py), which stay for long; all others.
+
 Query frames write their keys and values into the ring's next slots at every pass and are not remembered until
 `advance`: denoising passes overwrite each other, the commit pass comes last. The age of a slot is the only notion of
 time, so a world never meets a position it was not trained at.
@@ -11,6 +13,7 @@ time, so a world never meets a position it was not trained at.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -29,25 +32,60 @@ class Look(NamedTuple):
     whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole
 
 
+class Parts(NamedTuple):
+    """Slots of the ring: of sinks, of key frames, of all other frames."""
+
+    sink: int
+    keys: int
+    others: int
+
+
+def parts(sight: Sight) -> Parts:
+    """How the ring is divided: no frame in sight shares its slot, and slots repeat after some time."""
+    recent = sight.window + SPARE
+    if not sight.far:
+        return Parts(sight.sink, 0, recent)
+    others, group = recent - recent // sight.every, sight.every - 1  # at most so many of them are no key frames
+    return Parts(sight.sink, -(-(sight.reach + SPARE) // sight.every), -(-others // group) * group)
+
+
 def num_slots(sight: Sight) -> int:
     """Frames that the ring holds."""
-    return sight.sink + sight.window + SPARE
+    return sum(parts(sight))
 
 
 def slot_of(time: int, sight: Sight) -> int:
     """Where in the ring the frame of that time lies."""
-    return time if time < sight.sink else sight.sink + (time - sight.sink) % (num_slots(sight) - sight.sink)
+    sink, keys, others = parts(sight)
+    if time < sink:
+        return time
+    if not sight.far:
+        return sink + (time - sink) % others
+    if time % sight.every == 0:
+        return sink + time // sight.every % keys
+    return sink + keys + (time - 1 - time // sight.every) % others  # counts the frames that are no key frames
+
+
+def period(sight: Sight) -> int:
+    """Frames after which the slots, and with them the looks, repeat."""
+    _, keys, others = parts(sight)
+    return sight.every * math.lcm(keys, others // (sight.every - 1)) if sight.far else others
+
+
+def fill(sight: Sight) -> int:
+    """Committed frames from which on every look is one of a circle of `period` looks."""
+    return sight.sink + sight.reach + SPARE
 
 
 def row_of(length: int, sight: Sight) -> int:
     """Which of the num_rows looks there are is that after `length` committed frames: the ring goes in a circle."""
-    slots = num_slots(sight)
-    return length if length < slots else slots + (length - slots) % (slots - sight.sink)
+    first = fill(sight)
+    return length if length < first else first + (length - first) % period(sight)
 
 
 def num_rows(sight: Sight) -> int:
     """How many looks there are."""
-    return 2 * num_slots(sight) - sight.sink
+    return fill(sight) + period(sight)
 
 
 def look(length: int, frames: int, sight: Sight) -> Look:
@@ -55,9 +93,8 @@ def look(length: int, frames: int, sight: Sight) -> Look:
     slots = num_slots(sight)
     query = torch.arange(length, length + frames)
     time = torch.full((slots,), -1)
-    first = max(0, length + frames - (slots - sight.sink))
-    held = sorted({*range(min(sight.sink, length + frames)), *range(first, length + frames)})
-    time[[slot_of(t, sight) for t in held]] = torch.tensor(held)
+    for t in (*range(min(sight.sink, length + frames)), *range(max(0, length - sight.reach), length + frames)):
+        time[slot_of(t, sight)] = t  # a later frame takes the place of an older one, as in the ring
     age = query[:, None] - time[None]
     allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], sight)
     wanted = query[:, None] - torch.tensor([0, *sight.near])  # (Q, n) times
@@ -109,7 +146,7 @@ class Rings(NamedTuple):
 
 
 class KVCache:
-    """Ring of sink + window + SPARE frames, batch first. shape: (layers, N tokens, heads, d)."""
+    """Ring of num_slots frames, batch first. shape: (layers, N tokens, heads, d)."""
 
     def __init__(
         self, shape: tuple[int, int, int, int], sight: Sight, batch: int, *, device: torch.device, dtype: torch.dtype

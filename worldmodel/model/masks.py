@@ -8,8 +8,9 @@ bidirectional    every frame sees every frame
 
 A memory gives each layer its own: `view`, `extend(k, v)` and `near(frames)`; the network knows no more of it.
 
-Heads come in two kinds. Temporal heads see one place of the picture through the whole window; spatial heads see the
-whole picture of a few frames, those of the near ages (0 is the frame itself).
+Heads come in two kinds. Temporal heads see one place of the picture through the whole window, and beyond it through
+key frames: every so many frames of an episode one is remembered for longer. Spatial heads see the whole picture of a
+few frames, those of the near ages (0 is the frame itself).
 """
 
 from __future__ import annotations
@@ -21,29 +22,53 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+SightKey = tuple[int, int, tuple[int, ...], int, int]
 NEVER = -1e9  # added to the logit of a key that may not be seen
 
 
 @dataclass(kw_only=True)
 class Sight:
     """window: how many past frames are seen; sink: how many of the episode's first frames are never forgotten;
-    near: ages of the past frames that spatial heads see, ascending, none older than the window.
+    near: ages of the past frames that spatial heads see, ascending, none older than the window; far: how many key
+    frames are seen beyond the window; every: an episode's frames 0, every, 2 every... are its key frames.
     """
 
     window: int
     sink: int
     near: list[int]
+    far: int = 0  # as in bundles that were made before there was a far
+    every: int = 0
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.sink < 0:
             raise ValueError(f"sight: window must be >= 1 and sink >= 0, got {self.window} and {self.sink}")
+        if self.far < 0 or (self.far > 0 and self.every < 2):
+            raise ValueError(f"sight: far must be >= 0, and every >= 2 where it is not 0, got {self.far}, {self.every}")
         if sorted(set(self.near)) != list(self.near) or not all(1 <= age <= self.window for age in self.near):
             raise ValueError(f"sight: near must be ascending ages from 1 to {self.window}, got {self.near}")
 
     @property
+    def key(self) -> SightKey:
+        """The same as something that can be a key of a table; Sight.of brings it back."""
+        return self.window, self.sink, tuple(self.near), self.far, self.every
+
+    @classmethod
+    def of(cls, key: SightKey) -> Sight:
+        """The sight of that key."""
+        window, sink, near, far, every = key
+        return cls(window=window, sink=sink, near=list(near), far=far, every=every)
+
+    @property
+    def reach(self) -> int:
+        """Age of the oldest frame that can be seen, sinks apart."""
+        return self.window + self.far * self.every
+
+    @property
     def num_ages(self) -> int:
-        """Rows of the temporal age table: 0..window, one for an old sink frame, the window again for the future."""
-        return 2 * self.window + 2
+        """Rows of the temporal age table: 0..window, one for an old sink frame, the window again for the future, and
+        one for each far key frame.
+        """
+        return 2 * self.window + 2 + self.far
 
     @property
     def num_near(self) -> int:
@@ -93,12 +118,17 @@ class LayerMemory(Protocol):
 def age_rows(age: Tensor, sight: Sight) -> Tensor:
     """Row of the age table of a key `age` frames older than its query; negative ages lie in the future."""
     past = age.clamp(0, sight.window + 1)
-    return torch.where(age < 0, sight.window + 1 + (-age).clamp(1, sight.window), past)
+    rows = torch.where(age < 0, sight.window + 1 + (-age).clamp(1, sight.window), past)
+    if not sight.far:
+        return rows
+    far = 2 * sight.window + 2 + (age - sight.window - 1).clamp_min(0) // sight.every
+    return torch.where((age > sight.window) & (age <= sight.reach), far, rows)
 
 
 def visible(age: Tensor, key_time: Tensor, sight: Sight) -> Tensor:
-    """Whether a key is within the window or one of the episode's first frames; broadcasts."""
-    return (age <= sight.window) | (key_time < sight.sink)
+    """Whether a key is within the window, one of the episode's first frames or a key frame within reach; broadcasts."""
+    seen = (age <= sight.window) | (key_time < sight.sink)
+    return seen | ((age <= sight.reach) & (key_time % sight.every == 0)) if sight.far else seen
 
 
 Run = tuple[int, int]  # first key frame or -1 for none, number of frames
