@@ -14,7 +14,7 @@ from worldmodel.action import ActionError
 from worldmodel.bundle import WorldError
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import consistency, prefill, rollout
-from worldmodel.env import Env, Rewindable
+from worldmodel.env import Branching, Env, Rewindable
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def test_it_is_an_env_and_can_go_back(path):
     env = engine(path)
     assert isinstance(env, Env)
     assert isinstance(env, Rewindable)
+    assert isinstance(env, Branching)
     frame = env.reset(start=1, seed=4)
     assert (frame.dtype, frame.shape) == (np.uint8, (16, 24, 3))
 
@@ -156,6 +157,44 @@ def test_a_rewind_past_all_that_is_known_ends_at_the_oldest_latent(path, monkeyp
     before = play(env, 30)
     assert np.array_equal(env.rewind(99), before[15])
     play(env, 2)
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("back", [0, 1, 20, 45])
+def test_a_line_that_was_left_is_gone_on_with_as_if_nothing_had_been_between(path, back, merge):
+    env = engine(path, merge=merge)
+    env.reset(start=0, seed=1)
+    before = play(env, 60)
+    env.rewind(10)
+    line = env.past()  # after 50 frames
+    env.rewind(back)
+    others = play(env, 30, 2)
+    other = env.past()
+    assert np.array_equal(env.return_to(line), before[49])
+    assert same(before[50:], play(env, 10, 50))
+    assert np.array_equal(env.return_to(line), before[49])  # untouched by what came after it
+    assert np.array_equal(env.rewind(49), before[0])
+    assert same(before[1:], play(env, 59, 1))
+    assert np.array_equal(env.return_to(other), others[-1])
+    env.rewind(30)
+    assert same(others, play(env, 30, 2))
+
+
+def test_a_thinned_line_is_exact_for_its_newest_frames_and_nearly_so_before(path):
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    before = play(env, 60)
+    line = env.thinned(env.past(), 13)
+    assert line.exact == 13
+    assert len(line.moments) == 13 + env._cache.slots
+    env.reset(start=1, seed=2)
+    env.return_to(line)
+    assert env.reach() == (13, 59)
+    assert np.array_equal(env.rewind(13), before[46])
+    assert same(before[47:], play(env, 13, 47))
+    env.return_to(line)
+    assert np.array_equal(env.rewind(30), before[29])
+    assert env.reach()[0] == 0
 
 
 def test_what_if_shows_where_each_action_leads_and_stays_where_it_is(path):
