@@ -28,6 +28,7 @@ def readings(**changed) -> Readings:
         **{
             **values,
             "frame_index": 9,
+            "branch": 1,
             "num_unseen": 0,
             "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
             "facts": ["cpu, float32"],
@@ -132,7 +133,7 @@ def test_the_key_table_names_every_button_and_command():
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
-    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
+    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE, Command.GO}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 

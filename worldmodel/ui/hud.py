@@ -176,7 +176,8 @@ def _more_items(readings: Readings) -> list[str]:
         *readings.facts,
         f"not seen {readings.num_unseen}, not recorded {readings.num_dropped}",
         f"start {readings.start}, seed {readings.seed}",
-        f"frame {readings.frame_index}" + ("" if readings.is_exact else " (approximate since the rewind)"),
+        f"branch {readings.branch}, frame {readings.frame_index}"
+        + ("" if readings.is_exact else " (approximate since the rewind)"),
     ]
 
 

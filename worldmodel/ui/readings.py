@@ -54,6 +54,7 @@ class Readings:
     start: str
     seed: int
     frame_index: int
+    branch: int
     divergence: Sequence[float | None] | None
     num_dropped: int
     num_unseen: int
@@ -94,6 +95,7 @@ class Meters:
             start=str(runner.start) if isinstance(runner.start, int) else "given",
             seed=runner.seed,
             frame_index=runner.frame_index,
+            branch=runner.branches.number,
             divergence=runner.divergence,
             num_dropped=runner.taping.num_dropped,
             num_unseen=runner.stats.num_frames - runner.stats.num_shown,

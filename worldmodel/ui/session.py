@@ -92,7 +92,10 @@ class Session:
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self.library, self.wanted = library or Library(), dict[str, Any]()
-        self.menu = window.menu = Menu(pages(self), [Item("Go on", self._resume)], [Item("Quit", self._quit)])
+        first = [Item("Go on", self._resume)]
+        if self.runner.can_go_back:
+            first.append(Item("Timeline", lambda: None, "what was, and the branches"))  # it lies under the menu
+        self.menu = window.menu = Menu(pages(self), first, [Item("Quit", self._quit)])
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
@@ -150,13 +153,19 @@ class Session:
             if self.window.menu and self.window.menu.is_open:
                 self.window.menu.draw(self.window.surface)
             else:
-                hidden = self.hud.is_table_shown
-                self.window.choices = self.strips.draw(self.window.surface, is_hidden=hidden)
+                self._draw_strips()
             self.window.flip()
             self._drawn_at = time.perf_counter()
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
                 self.runner.stats.shown(newest.number, self._drawn_at)
+
+    def _draw_strips(self) -> None:
+        """Save slots, timeline or what-if, unless the key table lies there."""
+        if self.hud.is_table_shown:
+            self.window.focus.hide()
+        else:
+            self.strips.draw(self.window.surface, self.window.focus, has_pad=self.hud.has_pad)
 
     def _obey(self, command: Command) -> None:
         """Do what concerns the window; pass the rest on to the model's thread."""
@@ -186,7 +195,7 @@ class Session:
                 self.runner.send(command)
                 self.strips.show_slots()
             case Command.CHOOSE:
-                self.strips.choose(self.window.chosen)
+                self.strips.choose(self.window.focus.number)
             case _:
                 self.runner.send(command)
 
@@ -281,7 +290,8 @@ class Session:
         if self.runner.is_over:
             return "the end  \u00b7  F4 again"
         if self.runner.is_paused:
-            return "P go on  \u00b7  . one step  \u00b7  F1 keys"
+            has_pictures = self.hud.has_pad and self.window.focus.is_shown
+            return ("B" if has_pictures else "P") + " go on  \u00b7  . one step  \u00b7  F1 keys"
         if self.window.is_captured or now - self._begun_at > HINT_S:
             return ""
         return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"

@@ -19,6 +19,7 @@ import pygame
 
 from worldmodel.env import Frame
 from worldmodel.ui import gamepad
+from worldmodel.ui.focus import Focus
 from worldmodel.ui.menu import Overlay
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
@@ -123,8 +124,7 @@ class Window:
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
-        self.choices: list[pygame.Rect] = []  # places that a click, or the key of its number, chooses
-        self.chosen = 0
+        self.focus = Focus()  # among the pictures that are shown while the world stands still
         self.dropped: list[str] = []  # files that were dropped on it, oldest first
         self.pads = gamepad.Gamepads()
 
