@@ -1,6 +1,7 @@
 """The menu: reachable by keys alone, a click is Enter, and Esc never quits."""
 
 import json
+import threading
 
 import numpy as np
 import pygame
@@ -20,6 +21,7 @@ from worldmodel.ui.events import pump
 from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library
+from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
 
@@ -130,6 +132,32 @@ def test_everything_is_reached_by_keys_alone(window, tmp_path):
     choose(session, "Worlds", "second")
     assert session.wanted == {"world": "second", "replay": None}
     assert session._is_quitting
+
+
+def test_the_worlds_page_opens_at_once_and_its_pictures_come_when_they_are_found(window, tmp_path):
+    frame, found, asked = np.full((6, 8, 3), 200, np.uint8), threading.Event(), []
+
+    def look(name):
+        asked.append(name)
+        found.wait(20)
+        return frame if name == "second" else None
+
+    library = Library(("first", "second"), here="first", picture=Pictures(look))
+    session = Session(FakeEnv(), window, library=library)
+    session._obey(Command.ESCAPE)
+    assert asked == []
+    session.menu.close()
+    choose(session, "Worlds")  # drawn while they are looked for
+    assert [item.frame for item in session.menu.items] == [None, None]
+    found.set()
+    library.picture._lookers.shutdown()
+    assert asked == ["first", "second"]
+    assert [item.value for item in session.menu.items] == ["(here)", ""]
+    assert session.menu.items[1].frame is frame
+    hit(session.menu, DOWN)
+    session.menu.draw(window.surface)
+    width, height = window.surface.get_size()
+    assert window.surface.get_at((width * 3 // 4, height // 4))[:3] == (200, 200, 200)
 
 
 def test_escape_opens_the_menu_pauses_frees_the_mouse_and_never_quits(window, tmp_path):
