@@ -165,6 +165,17 @@ class Menu:
             self._places.append(place)
             if is_chosen and item.frame is not None:
                 _draw_picture(surface, item.frame, pygame.Rect(width * 2 // 3, round(3.4 * unit), width // 4, height))
+        if self._offset > 0:
+            _draw_mark(surface, self._places[0], unit, -1)
+        if self._offset + shown < len(items):
+            _draw_mark(surface, self._places[-1], unit, 1)
+
+
+def _draw_mark(surface: pygame.Surface, place: pygame.Rect, unit: int, up: int) -> None:
+    """There is more above (-1) or below (1) of what is drawn."""
+    x, y = place.right + unit, place.top + unit
+    points = [(x - unit // 2, y - up * unit // 3), (x + unit // 2, y - up * unit // 3), (x, y + up * unit // 3)]
+    pygame.draw.polygon(surface, LIT, points)
 
 
 def _draw_picture(surface: pygame.Surface, frame: Frame, place: pygame.Rect) -> None:

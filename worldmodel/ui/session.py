@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pygame
 
 from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
@@ -148,24 +149,26 @@ class Session:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.has_pad = self.window.pads.is_there
-            hint, in_full = self._hint(time.perf_counter()), self.hud.level == "full"
-            self.hud.draw(self.window.surface, picture, self.meters.read(self._shown, hint, in_full=in_full))
-            if self.window.menu and self.window.menu.is_open:
-                self.window.menu.draw(self.window.surface)
-            else:
-                self._draw_strips()
+            self._draw_over(picture, self._shown)
             self.window.flip()
             self._drawn_at = time.perf_counter()
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
                 self.runner.stats.shown(newest.number, self._drawn_at)
 
-    def _draw_strips(self) -> None:
-        """Save slots, timeline or what-if, unless the key table lies there."""
-        if self.hud.is_table_shown:
+    def _draw_over(self, picture: pygame.Rect, shown: Shown) -> None:
+        """The menu; or save slots, timeline or what-if, and the meters below; or the key table."""
+        surface, hud, top = self.window.surface, self.hud, 0
+        if self.window.menu and self.window.menu.is_open:
+            self.window.menu.draw(surface)
+            hud.draw_toast(surface, (picture.centerx, surface.get_height() - surface.get_height() // 12))
+            return
+        if hud.is_table_shown:
             self.window.focus.hide()
         else:
-            self.strips.draw(self.window.surface, self.window.focus, has_pad=self.hud.has_pad)
+            top = self.strips.draw(surface, self.window.focus, has_pad=hud.has_pad)
+        readings = self.meters.read(shown, self._hint(time.perf_counter()), in_full=hud.level == "full")
+        hud.draw(surface, picture, readings, top)
 
     def _obey(self, command: Command) -> None:
         """Do what concerns the window; pass the rest on to the model's thread."""

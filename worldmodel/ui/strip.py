@@ -1,7 +1,7 @@
 """Rows of small pictures over the frame: save slots, the timeline, what-if.
 
 Strips       which of them is shown, and what choosing one of its pictures asks for
-draw_rows    draw them; gives where each picture stands
+draw_rows    draw them
 
 Not here: the frames themselves (timeline.py, runner.py), which picture is meant (focus.py).
 """
@@ -43,30 +43,28 @@ class Strips:
         """For STRIP_S from now."""
         self._slots_until = time.perf_counter() + STRIP_S
 
-    def draw(self, surface: pygame.Surface, focus: Focus, *, has_pad: bool) -> None:
-        """Draw what there is to show, and let focus know of it."""
+    def draw(self, surface: pygame.Surface, focus: Focus, *, has_pad: bool) -> int:
+        """Draw what there is to show, and let focus know of it; gives where it ends, 0 if there is nothing."""
         runner = self._runner
         if runner.saving.slots and time.perf_counter() < self._slots_until:
             if not self.slot_cells or self._slot_seen != runner.saving.num_saves:
                 self._slot_seen = runner.saving.num_saves
                 self.slot_cells = _slot_cells(runner.saving.slots)
             title = "Save slots  \u00b7  F5 save  \u00b7  F9 load  \u00b7  F6 next"
-            draw_rows(surface, title, [Row(self.slot_cells, now=runner.saving.slot)], -1)
             focus.hide()
-            return
+            return draw_rows(surface, title, [Row(self.slot_cells, now=runner.saving.slot)], -1)[1]
         self.slot_cells = []
-        if not runner.is_paused:
-            focus.hide()
-        elif runner.fan:
+        if runner.is_paused and runner.fan:
             cells = [Cell(what.frame, f"{i + 1}  {what.label}") for i, what in enumerate(runner.fan)]
             title = f"What if, for a second  \u00b7  {HOW[has_pad]}" + "  \u00b7  or its number" * (not has_pad)
-            focus.places = draw_rows(surface, title, [Row(cells)], focus.turn_to("fan", 0))
-        elif runner.can_go_back:
-            self._draw_timeline(surface, focus, has_pad=has_pad)
-        else:
-            focus.hide()
+            focus.places, bottom = draw_rows(surface, title, [Row(cells)], focus.turn_to("fan", 0))
+            return bottom
+        if runner.is_paused and runner.can_go_back:
+            return self._draw_timeline(surface, focus, has_pad=has_pad)
+        focus.hide()
+        return 0
 
-    def _draw_timeline(self, surface: pygame.Surface, focus: Focus, *, has_pad: bool) -> None:
+    def _draw_timeline(self, surface: pygame.Surface, focus: Focus, *, has_pad: bool) -> int:
         branches = self._runner.branches
         shown = (self._runner.frame_index, branches.number, branches.is_left, branches.lines)
         if shown != self._rows_of:
@@ -75,7 +73,8 @@ class Strips:
         is_nearly = any(cell.caption.startswith(NEARLY) for row in self.rows for cell in row.cells)
         nearly = "  \u00b7  ~ approximately" if is_nearly else ""
         title = f"Timeline, branch {branches.number}  \u00b7  {HOW[has_pad]}: go there  \u00b7  {more}{nearly}"
-        focus.places = draw_rows(surface, title, self.rows, focus.turn_to(shown, self.rows[0].now))
+        focus.places, bottom = draw_rows(surface, title, self.rows, focus.turn_to(shown, self.rows[0].now))
+        return bottom
 
     def choose(self, number: int) -> None:
         """A picture of the fan or of the timeline was chosen."""
@@ -91,9 +90,12 @@ class Strips:
                 runner.send(Command.GO, (line, index))
 
 
-def draw_rows(surface: pygame.Surface, title: str, rows: Sequence[Row], meant: int) -> list[pygame.Rect]:
+def draw_rows(
+    surface: pygame.Surface, title: str, rows: Sequence[Row], meant: int
+) -> tuple[list[pygame.Rect], int]:  # fmt: skip
     """Draw rows of pictures at the window's upper edge, as large as it is wide, and how each hangs on another; the one
-    that is now has a bright frame, the one that is meant (a number through all rows, or -1) a white one.
+    that is now has a bright frame, the one that is meant (a number through all rows, or -1) a white one. Gives the
+    pictures' places, and where all of it ends.
     """
     width, height = surface.get_size()
     unit, gap = max(12, height // 40), max(3, width // 160)
@@ -104,7 +106,8 @@ def draw_rows(surface: pygame.Surface, title: str, rows: Sequence[Row], meant: i
     cell = pygame.Rect(0, 0, cell_width, max(1, round(cell_width * shape[0] / shape[1])))
     cell.topleft = ((width - columns * (cell_width + gap) + gap) // 2, round(1.6 * unit))
     step = cell.height + round(1.6 * unit)
-    fill(surface, pygame.Rect(0, 0, width, min(height, len(rows) * step + 2 * unit)), SHADE, 0)
+    bottom = min(height, len(rows) * step + 2 * unit)
+    fill(surface, pygame.Rect(0, 0, width, bottom), SHADE, 0)
     heading = lettering(title, unit, INK)
     surface.blit(heading, (max(gap, min(cell.left, width - heading.get_width() - gap)), unit // 3))
     places: list[pygame.Rect] = []
@@ -117,7 +120,7 @@ def draw_rows(surface: pygame.Surface, title: str, rows: Sequence[Row], meant: i
             places.append(first.move(i * (cell_width + gap), 0))
             frame = INK if len(places) - 1 == meant else LIT if i == row.now else None
             _draw_cell(surface, one, places[-1], unit, frame)
-    return places
+    return places, bottom
 
 
 def _draw_cell(surface: pygame.Surface, cell: Cell, place: pygame.Rect, unit: int, frame: Color | None) -> None:
