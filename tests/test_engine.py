@@ -1,5 +1,6 @@
 """The engine dreams what rollout dreams, and its past can be kept and returned to exactly."""
 
+import time
 from functools import partial
 
 import numpy as np
@@ -225,6 +226,19 @@ def test_a_state_of_another_shape_is_refused(path):
     state["cache"]["keys"][0] = state["cache"]["keys"][0][:, 1:]
     with pytest.raises(WorldError, match="does not fit"):
         env.load_state(state)
+
+
+def test_decoding_is_timed_where_it_can_be_told_apart(path):
+    env = engine(path)
+    env.reset()
+    play(env, 5)
+    begun = time.perf_counter()
+    play(env, 1)
+    assert 0 < env.decode_s < time.perf_counter() - begun
+    made = env.frames._eager[2]
+    env.frames._compiled[2] = lambda *inputs: made(*inputs)  # as one piece
+    play(env, 1)
+    assert env.decode_s is None
 
 
 def test_a_state_is_exact_also_in_a_new_engine(path):

@@ -121,7 +121,7 @@ def test_a_session_plays_its_script_and_times_each_frame(window):
     stats = Session(env, window, pace="uncapped").run(9, actions.__getitem__)
     assert env.taken == actions
     times = stats.times()
-    assert times.shape == (9, 6)
+    assert times.shape == (9, 7)
     assert (np.diff(times[:, [LATCH, START, END, DONE]]) >= 0).all()
     assert env.num_settled == 9
     assert times[-1, FLIP] >= times[-1, END]

@@ -167,6 +167,7 @@ class Engine:
 
     def _passes(self, last: Moment | None, vector: Tensor) -> tuple[Tensor, Frame]:
         """The same pass by pass: with a memory still short, with nothing to commit, or without merging."""
+        self.frames.decode_s = None
         sigmas = self.world.sigmas[self._steps]
         first = None
         if last is not None and self.merge:
@@ -183,6 +184,11 @@ class Engine:
     def backend(self) -> str:
         """What makes the frames now; equal frames to the byte need an engine with this backend."""
         return self.frames.backend
+
+    @property
+    def decode_s(self) -> float | None:
+        """Seconds that decoding the last frame took, at the end of its step; None where that is one with the model."""
+        return self.frames.decode_s
 
     @property
     def status(self) -> str | None:

@@ -23,7 +23,17 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Backed, Imaginative, Opening, Prospect, Seeded, Settling, change_steps, prospects
+from worldmodel.ui.abilities import (
+    Backed,
+    Decoding,
+    Imaginative,
+    Opening,
+    Prospect,
+    Seeded,
+    Settling,
+    change_steps,
+    prospects,
+)  # fmt: skip
 from worldmodel.ui.branches import Branches
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
@@ -162,6 +172,8 @@ class Runner:
         end = time.perf_counter()
         self.frame_index += 1
         number = self.stats.add(event, latch, start, end)
+        if isinstance(self.world, Decoding) and self.world.decode_s is not None:
+            self.stats.decoded(number, end - self.world.decode_s)
         shown = self._publish(frame, action, number)
         self.tape.add(action, shown, self.steps, self.world.backend if isinstance(self.world, Backed) else None)
         if isinstance(self.world, Settling):
