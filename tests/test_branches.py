@@ -12,6 +12,8 @@ from worlds import make_world
 
 import worldmodel
 from worldmodel.action import Action
+from worldmodel.data.episode import list_episodes, load_episode
+from worldmodel.data.recorder import Recorder
 from worldmodel.ui import branches as branches_module
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.session import Session
@@ -228,7 +230,9 @@ def test_only_so_many_lines_frames_and_pictures_are_kept(window, monkeypatch, co
 def test_a_dream_gone_back_to_by_branch_is_byte_equal_and_recorded_as_a_child(window, tmp_path):  # noqa: F811
     world = worldmodel.load(make_world(tmp_path / "tiny"))
     engine = worldmodel.Engine(world, "cpu", threads=1, dtype="float32")
-    runner = session(window, engine).runner
+    recorder = Recorder(engine, tmp_path / "rec", source="real", game="tiny")
+    runner = session(window, recorder).runner
+    recorder.start()
     steps(runner, 20)
     shown = runner.mailbox.last.frame
     ask(runner, (Command.HOLD, 0), (Command.STEP_BACK, 9))
@@ -241,6 +245,26 @@ def test_a_dream_gone_back_to_by_branch_is_byte_equal_and_recorded_as_a_child(wi
     frames = [other.step(Action()) for _ in range(25)]
     np.testing.assert_array_equal(runner.mailbox.last.frame, frames[-1])
     np.testing.assert_array_equal(runner.tape.frames()[-25:], frames)
+    recorder.stop()
+    episodes = [load_episode(path) for path in list_episodes(tmp_path / "rec")]
+    assert [e.meta.parent for e in episodes] == [None, *[{"episode": "000000", "frame": n} for n in (11, 20)]]
+    assert [e.num_steps for e in episodes] == [20, 15, 5]
+
+
+def test_a_world_that_only_goes_back_has_one_line(window):  # noqa: F811
+    runner = session(window, FakeEnv()).runner
+    steps(runner, 9)
+    ask(runner, (Command.HOLD, 0), (Command.STEP_BACK, 4))
+    steps(runner, 2)
+    assert (runner.branches.number, runner.branches.lines, runner.frame_index) == (1, (), 7)
+
+
+def test_a_dream_that_broke_is_not_kept_when_it_begins_anew(window):  # noqa: F811
+    runner = session(window).runner
+    steps(runner, 9)
+    runner.env.reach = lambda: (0, 0)
+    runner._recover("ill")
+    assert (runner.branches.number, runner.branches.lines, runner.frame_index) == (1, (), 0)
 
 
 @pytest.mark.parametrize("device", ["keyboard", "gamepad"])

@@ -42,7 +42,7 @@ class Branches:
     """number: of the line that is played. lines: those that were left, the newest last; while is_left, the one that is
     played is among them, and the next step begins another.
 
-    An Env that is not Branching has numbers, but no lines to go back to.
+    An Env that is not Branching has one line.
     """
 
     def __init__(self, env: Env, tape: Tape) -> None:
@@ -61,7 +61,7 @@ class Branches:
 
     def leave(self, line: Line | None, index: int) -> None:
         """Keep it: the next step, after frame `index` or another, is of another line."""
-        self.is_left = self.is_left or index > self.fork
+        self.is_left = self.is_left or (index > self.fork and isinstance(self._env, Branching))
         if line:
             self.lines = (*self.lines, line)
 
@@ -77,6 +77,10 @@ class Branches:
     def shorten(self, index: int) -> None:
         """The line that is played ends at an earlier frame, and nothing of what came after is worth keeping."""
         self.fork = min(self.fork, index)
+
+    def give_up(self, index: int) -> None:
+        """What was played up to a frame is not worth keeping."""
+        self.fork = index
 
     def go(self, number: int, index: int) -> tuple[Frame, Line, bool] | None:
         """Go to a frame of a line: the frame, the line, and whether what follows is exact; None if it is not kept."""

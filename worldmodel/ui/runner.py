@@ -297,6 +297,7 @@ class Runner:
         if isinstance(self.world, Seeded):
             self.world.seed += 1  # the same noise would lead to the same frame
         if is_lasting or not isinstance(self.env, Rewindable) or not self.env.reach()[0]:
+            self.branches.give_up(self.frame_index)
             self._reset()
             self.is_paused = is_lasting
             self.messages.put(f"the dream broke ({illness}): back to the start")
