@@ -70,8 +70,9 @@ class Hud:
             return
         unit = _unit(surface)
         if self.level != "off":
-            self._draw_meters(surface, picture, readings, top + unit // 2)
-            self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
+            self._draw_meters(surface, picture, readings, top)
+            if not (top and readings.is_paused):
+                self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
         if readings.divergence is not None:
             _draw_divergence(surface, picture, readings.divergence, max(picture.top, top), unit)
         curve = 0 if readings.divergence is None else CURVE * unit
@@ -81,7 +82,7 @@ class Hud:
             line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
             plate(surface, [(line, LIT, round(1.4 * unit))], unit // 2, midbottom=(picture.centerx, above_caps))
         elif readings.is_paused:
-            center = (picture.centerx, max(picture.centery, top + 4 * unit))
+            center = (picture.centerx, max(picture.centery, top + 6 * unit))
             plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=center)
         elif readings.hint:
             plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
@@ -90,16 +91,18 @@ class Hud:
         self.draw_toast(surface, (picture.centerx, above_caps - 2 * unit))
 
     def _draw_meters(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, top: int) -> None:
-        """From `top` on: one line, or one item a line where the left bar is wide enough for that."""
+        """From `top` on: one line, or one item a line where the left bar is wide enough for that; with all there is
+        at level full, if it has the whole height.
+        """
         items, unit = _items(readings), _unit(surface)
-        corner = (unit // 2, top)
-        if self.level == "full":
+        corner = (unit // 2, top + unit // 2)
+        if self.level == "full" and not top:
             lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
             if readings.drift is not None:
                 lines.append(_drift_line(readings.drift, unit))
             place = plate(surface, lines, unit // 2, align="left", topleft=corner)
             _draw_sparks(surface, readings.spans, place.move(0, place.height + unit // 3).topleft, unit)
-        elif picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
+        elif not top and picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
             lines = [(text, DIM, unit) for text in items]
             plate(surface, lines, unit // 2, align="left", topleft=corner)
         else:
@@ -107,7 +110,7 @@ class Hud:
             plate(surface, [(line, INK, unit)], unit // 2, topleft=corner)
         if readings.recording_s is not None:
             minutes, seconds = divmod(int(readings.recording_s), 60)
-            corner = (surface.get_width() - unit // 2, top)
+            corner = (surface.get_width() - unit // 2, top + unit // 2)
             lost = f", {readings.num_dropped} dropped" if readings.num_dropped else ""
             place = plate(
                 surface, [(f"      REC {minutes:02d}:{seconds:02d}{lost}", INK, unit)], unit // 2, topright=corner
@@ -179,7 +182,7 @@ def _number(value: float, digits: int = 0) -> str:
 
 def _items(readings: Readings) -> list[str]:
     """The meters of level min; a world slower than it should be says how slow."""
-    fps = f"{_number(readings.fps, 1)} / {readings.world_fps:g} fps"
+    fps = f"{_number(readings.fps, 1)} / {round(readings.world_fps, 1):g} fps"
     if readings.fps < 0.93 * readings.world_fps:
         fps += f"  ({readings.fps / readings.world_fps:.1f}x)"
     return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms"]

@@ -139,7 +139,6 @@ class Menu:
         fill(surface, surface.get_rect(), SHADE, 0)
         width, height = surface.get_size()
         unit = max(10, min(height // 24, width // 36))
-        row = round(1.9 * unit)
         title = self._page or "Menu"
         surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
         foot = (
@@ -148,9 +147,10 @@ class Menu:
             else "Up, Down, Left, Right, Enter  \u00b7  Esc back  \u00b7  or the mouse"
         )
         surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.4 * unit)))
-        items = self.items
+        items, room = self.items, height - round(5.5 * unit)
         self._cursor = min(self._cursor, len(items) - 1)
-        shown = max(1, (height - round(5.5 * unit)) // row)
+        row = max(round(1.5 * unit), min(round(1.9 * unit), room // len(items)))  # closer where that shows them all
+        shown = max(1, room // row)
         self._offset = max(0, min(self._cursor - shown // 2, len(items) - shown))
         self._places = []
         for number, item in list(enumerate(items))[self._offset : self._offset + shown]:

@@ -22,7 +22,7 @@ from worldmodel.ui.timeline import NEARLY, Cell, Row, tree
 
 STRIP_S = 2.5  # the save slots are shown after F5, F6 and F9
 LARGEST = 0.22  # of the window's height, a picture
-MOST_HEIGHT = 0.66  # of the window's, all rows
+MOST_HEIGHT = 0.8  # of the window's, all rows
 HOW = ("arrows and Enter, or a click", "the cross and A")  # one chooses; without and with a gamepad
 
 
@@ -72,7 +72,7 @@ class Strips:
         more = "Y what if  \u00b7  B go on" if has_pad else ", and . one step  \u00b7  Tab what if"
         is_nearly = any(cell.caption.startswith(NEARLY) for row in self.rows for cell in row.cells)
         nearly = "  \u00b7  ~ approximately" if is_nearly else ""
-        title = f"Timeline, branch {branches.number}  \u00b7  {HOW[has_pad]}: go there  \u00b7  {more}{nearly}"
+        title = f"Timeline, branch #{branches.number}  \u00b7  {HOW[has_pad]}: go there  \u00b7  {more}{nearly}"
         focus.places, bottom = draw_rows(surface, title, self.rows, focus.turn_to(shown, self.rows[0].now))
         return bottom
 
@@ -101,11 +101,12 @@ def draw_rows(
     unit, gap = max(12, height // 40), max(3, width // 160)
     columns = max(row.column + len(row.cells) for row in rows)
     shape = next((cell.frame.shape for row in rows for cell in row.cells if cell.frame is not None), (3, 4, 3))
-    most_height = min(LARGEST * height, (MOST_HEIGHT * height - 2 * unit) / len(rows) - 2 * unit)
+    below = round(1.5 * unit)  # a picture, for its caption
+    most_height = min(LARGEST * height, (MOST_HEIGHT * height - 2 * unit) / len(rows) - below)
     cell_width = max(8, min((width - gap) // max(1, columns) - gap, round(most_height * shape[1] / shape[0])))
     cell = pygame.Rect(0, 0, cell_width, max(1, round(cell_width * shape[0] / shape[1])))
     cell.topleft = ((width - columns * (cell_width + gap) + gap) // 2, round(1.6 * unit))
-    step = cell.height + round(1.6 * unit)
+    step = cell.height + below
     bottom = min(height, len(rows) * step + 2 * unit)
     fill(surface, pygame.Rect(0, 0, width, bottom), SHADE, 0)
     heading = lettering(title, unit, INK)

@@ -16,7 +16,7 @@ from worldmodel.ui.runner import Runner
 from worldmodel.ui.tape import Tape
 
 COLUMNS = 12
-NEARLY = "~ "  # before the caption of a moment that can only be gone to approximately
+NEARLY = "~"  # before the caption of a moment that can only be gone to approximately
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _row(line: Line, fork: int, rows: list[Row], parent: int | None, every: int,
     every = max(every, -(-(line.tip - first + 1) // (COLUMNS - column)))
     indices = list(range(line.tip, first - 1, -every))[::-1]
     captions = [f"{n / fps:.1f} s" for n in indices]
-    captions[:1] = [f"branch {line.number}" for _ in captions[:1]]
+    captions[:1] = [f"#{line.number}" for _ in captions[:1]]
     return Row(_cells(line.number, line.tape, line.tip, line.tip - line.past.exact, indices, captions), column, parent)
 
 
