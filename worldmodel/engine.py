@@ -167,7 +167,6 @@ class Engine:
 
     def _passes(self, last: Moment | None, vector: Tensor) -> tuple[Tensor, Frame]:
         """The same pass by pass: with a memory still short, with nothing to commit, or without merging."""
-        self.frames.decode_s = None
         sigmas = self.world.sigmas[self._steps]
         first = None
         if last is not None and self.merge:
@@ -178,6 +177,7 @@ class Engine:
         if last is not None:
             last.past = self._cache.frame(self._cache.length - 1)
         latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, self._sampler, first=first)
+        self.frames.decode_s = None
         return latent.contiguous(), self.tokenizer.decode(latent[0, 0]).cpu().numpy()
 
     @property

@@ -94,11 +94,11 @@ class Frames:
 
     def make(self, inputs: Inputs, steps: int, length: int) -> Made:
         """Latent and picture of the next frame; writes into the rings, to which `length` frames are committed."""
-        self.decode_s = None
         if self._graph_wish:
             return self._graph(steps)(inputs, length)
         compiled = self._compiled.get(steps)
         if compiled is not None:
+            self.decode_s = None  # here and not before: the meters read it at any time
             return compiled(*inputs)
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
