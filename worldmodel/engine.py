@@ -28,7 +28,7 @@ from worldmodel.diffusion.rollout import commit_block, consistency, denoise_bloc
 from worldmodel.env import Frame
 from worldmodel.model.cache import KVCache
 
-REMEMBERED = 400  # frames one can go back exactly: 0.33 MB each with the first world in float32, 135 MB in all
+REMEMBERED = 400  # frames one can go back exactly: 0.33 MB each with the first world in bfloat16, 135 MB in all
 FADED = 1800  # frames before those, of which only the latent is kept: 6 KB each, 11 MB; going there is approximate
 THINNED = 450  # of them, in a line that was left: 3 MB
 

@@ -4,9 +4,10 @@ Line       one that was left, up to its last frame
 Branches   which lines there are, and which one is played
 
 Memory: MOST_LINES lines besides the one that is played, of which MOST_EXACT frames in all can be gone to exactly, the
-others by their latents; and MOST_BYTES of pictures, or one line. With the first world in float32 (0.33 MB a frame's
-keys and values, 19 frames at each line's end, as many where it began) that is at most 260 MB, and mostly a tenth of
-it, because lines share what they have in common. Not here: drawing them (timeline.py), who asks (runner.py).
+others by their latents; and MOST_BYTES of pictures, or one line. With the first world that is at most 230 MB in
+bfloat16 and 330 MB in float32 (0.33 or 0.63 MB a frame; each line has 19 at its end and 19 where it began, and 450
+latents), and mostly a fraction of it, because lines share what they have in common. Not here: drawing them
+(timeline.py), who asks (runner.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from worldmodel.env import Branching, Env, Frame, Past
 from worldmodel.ui.tape import Tape
 
 MOST_LINES = 6
-MOST_EXACT = 200
+MOST_EXACT = 120
 MOST_BYTES = 96 * 2**20
 
 
