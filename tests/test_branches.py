@@ -251,6 +251,19 @@ def test_a_dream_gone_back_to_by_branch_is_byte_equal_and_recorded_as_a_child(wi
     assert [e.num_steps for e in episodes] == [20, 15, 5]
 
 
+def test_a_pause_gives_the_pointer_back_for_the_pictures_and_then_takes_it_again(window):  # noqa: F811
+    made = session(window)
+    steps(made.runner, 9)
+    window.capture()
+    seen = []
+    for _ in range(2):
+        key(pygame.KEYDOWN, pygame.KSCAN_P)
+        made._turn(listens=True)
+        made.runner._obey()
+        seen.append((made.runner.is_paused, window.is_captured))
+    assert seen == [(True, False), (False, True)]
+
+
 def test_a_world_that_only_goes_back_has_one_line(window):  # noqa: F811
     runner = session(window, FakeEnv()).runner
     steps(runner, 9)

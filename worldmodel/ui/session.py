@@ -93,7 +93,7 @@ class Session:
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self.library, self.wanted = library or Library(), dict[str, Any]()
-        first = [Item("Go on", self._resume)]
+        first = [Item("Go on", lambda: self.runner.send(Command.RESUME))]
         if self.runner.can_go_back:
             first.append(Item("Timeline", lambda: None, "what was, and the branches"))  # it lies under the menu
         self.menu = window.menu = Menu(pages(self), first, [Item("Quit", self._quit)])
@@ -193,6 +193,8 @@ class Session:
                 self.open(Path(self.window.dropped.pop(0)))
             case Command.RESUME | Command.PAUSE:
                 self.hud.is_table_shown = False
+                if command is Command.PAUSE:
+                    self.window.lend(is_lent=not self.runner.is_paused)  # for a click on the pictures
                 self.runner.send(command)
             case Command.NEXT_SLOT | Command.SAVE | Command.LOAD:
                 self.runner.send(command)
@@ -259,9 +261,6 @@ class Session:
             save_keys(self.library.keys, self.latch.bindings)
         except OSError as error:
             self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
-
-    def _resume(self) -> None:
-        self.runner.send(Command.RESUME)
 
     def _quit(self) -> None:
         self._is_quitting = True

@@ -120,7 +120,7 @@ class Window:
         pygame.key.stop_text_input()  # no input method pops up over the game
         pygame.event.set_blocked(None)
         pygame.event.set_allowed(EVENTS)
-        self.size_hw, self.is_captured = size_hw, False
+        self.size_hw, self.is_captured, self._was_captured = size_hw, False, False
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
@@ -175,6 +175,14 @@ class Window:
         pygame.mouse.set_relative_mode(False)
         pygame.event.set_grab(False)
         pygame.mouse.set_visible(True)
+
+    def lend(self, *, is_lent: bool) -> None:
+        """Give the pointer back for a while; after it, it is captured again if it was."""
+        if is_lent:
+            self._was_captured = self.is_captured
+            self.release()
+        elif self._was_captured:
+            self.capture()
 
     def toggle_fullscreen(self) -> None:
         """Between the window's last size and the whole desktop; a captured mouse stays captured."""
