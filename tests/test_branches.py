@@ -190,6 +190,27 @@ def test_the_tree_begins_each_branch_where_it_left_its_parent(window):  # noqa: 
     np.testing.assert_array_equal(first.cells[-1].frame[1:], FakeEnv.frame_of(30)[1:])
 
 
+def test_the_tree_is_drawn_whatever_the_models_thread_is_doing(window):  # noqa: F811
+    """It reads the place and the tape while they change: one of them may be ahead of the other."""
+    made = session(window)
+    runner = forked(made)
+    for index, cut in ((25, 3), (22, 0), (40, 1), (0, 0), (3, 99)):
+        runner.frame_index = index
+        runner.tape.cut(cut)
+        assert drawn(made)[0].cells
+    runner.tape._steps.clear()
+    assert drawn(made)[0].cells == []
+
+
+def test_lines_are_compared_by_being_the_same(tmp_path):
+    """Two that hold tensors are not: which of a row's pictures are new was asked of them by value."""
+    engine = worldmodel.Engine(worldmodel.load(make_world(tmp_path / "tiny")), "cpu", threads=1)
+    engine.reset()
+    for _ in range(30):
+        engine.step(Action())
+    assert engine.past() != engine.thinned(engine.past(), 3)
+
+
 def test_what_can_only_be_gone_to_approximately_is_marked_and_told(window):  # noqa: F811
     made = session(window)
     steps(made.runner, 40)

@@ -46,7 +46,7 @@ class Moment:
     past: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """A line of play that can be returned to (env.Past), as deques and numbers of an Engine; nothing in it is a copy.
 

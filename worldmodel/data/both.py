@@ -39,7 +39,7 @@ class Real(Env, Rewindable, Branching, Protocol):
     status: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """A line of play of both that can be returned to (env.Past)."""
 

@@ -31,7 +31,7 @@ class Skipping(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """A line of play that can be returned to (env.Past): start and seed, the actions since, its newest frames."""
 

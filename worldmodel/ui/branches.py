@@ -23,7 +23,7 @@ MOST_EXACT = 120
 MOST_BYTES = 96 * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """number: from 1 on; parent: the line it left after frame `fork` (None: it began with a reset or a save); tip: its
     last frame; begun: start and seed; tape: its last seconds; is_exact: of its tip.

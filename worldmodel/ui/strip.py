@@ -66,7 +66,8 @@ class Strips:
 
     def _draw_timeline(self, surface: pygame.Surface, focus: Focus, *, has_pad: bool) -> int:
         branches = self._runner.branches
-        shown = (self._runner.frame_index, branches.number, branches.is_left, branches.lines)
+        newest = [id(frame) for frame in self._runner.tape.frames()[-1:]]
+        shown = (self._runner.frame_index, branches.number, branches.is_left, branches.lines, newest)
         if shown != self._rows_of:
             self._rows_of, self.rows = shown, tree(self._runner)
         more = "Y what if  \u00b7  B go on" if has_pad else ", and . one step  \u00b7  Tab what if"

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from worldmodel.env import Frame, Rewindable
 from worldmodel.ui.branches import Line
 from worldmodel.ui.runner import Runner
-from worldmodel.ui.tape import Tape
 
 COLUMNS = 12
 NEARLY = "~"  # before the caption of a moment that can only be gone to approximately
@@ -65,16 +64,18 @@ def _played(runner: Runner) -> tuple[Row, int]:
     branches, now, fps = runner.branches, runner.frame_index, runner.env.fps
     ahead = branches.line(branches.number) if branches.is_left else None
     if ahead:
-        tape, tip, exact = ahead.tape, ahead.tip, ahead.past.exact
+        frames, tip, exact = ahead.tape.frames(), ahead.tip, ahead.past.exact
     else:
-        tape, tip = runner.tape, now
+        frames, tip = runner.tape.frames(), now  # once: the model's thread may be going back
         exact = runner.env.reach()[0] if isinstance(runner.env, Rewindable) else 0
-    oldest = tip - len(tape.frames()) + 1
+    if not frames:  # between two episodes
+        return Row([]), 1
+    oldest = tip - len(frames) + 1
     every = max(1, -(-(tip - oldest + 1) // (COLUMNS - 1)))
     back = (now - oldest) // every
     indices = [*range(now - back * every, tip, every), tip]  # now is among them
     captions = [f"{(n - now) / fps:+.1f} s" if n != now else "now" for n in indices]
-    return Row(_cells(branches.number, tape, tip, tip - exact, indices, captions), now=back), every
+    return Row(_cells(branches.number, frames, tip, tip - exact, indices, captions), now=back), every
 
 
 def _row(line: Line, fork: int, rows: list[Row], parent: int | None, every: int, fps: float) -> Row:
@@ -83,15 +84,17 @@ def _row(line: Line, fork: int, rows: list[Row], parent: int | None, every: int,
     if parent is not None:
         before = sum(cell.place[1] <= fork for cell in rows[parent].cells)
         column = min(rows[parent].column + before, COLUMNS - 2)
-    first = max(fork, line.tip - len(line.tape.frames())) + 1
+    frames = line.tape.frames()
+    first = max(fork, line.tip - len(frames)) + 1
     every = max(every, -(-(line.tip - first + 1) // (COLUMNS - column)))
     indices = list(range(line.tip, first - 1, -every))[::-1]
     captions = [f"{n / fps:.1f} s" for n in indices]
     captions[:1] = [f"#{line.number}" for _ in captions[:1]]
-    return Row(_cells(line.number, line.tape, line.tip, line.tip - line.past.exact, indices, captions), column, parent)
+    return Row(_cells(line.number, frames, line.tip, line.tip - line.past.exact, indices, captions), column, parent)
 
 
-def _cells(number: int, tape: Tape, tip: int, exact: int, indices: list[int], captions: list[str]) -> list[Cell]:
-    frames = tape.frames()
+def _cells(
+    number: int, frames: list[Frame], tip: int, exact: int, indices: list[int], captions: list[str]
+) -> list[Cell]:
     moments = zip(indices, captions, strict=True)
     return [Cell(frames[n - tip - 1], (NEARLY if n < exact else "") + text, (number, n)) for n, text in moments]
