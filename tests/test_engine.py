@@ -161,24 +161,25 @@ def test_a_rewind_past_all_that_is_known_ends_at_the_oldest_latent(path, monkeyp
 
 
 @pytest.mark.parametrize("merge", [True, False])
-@pytest.mark.parametrize("back", [0, 1, 20, 45])
+@pytest.mark.parametrize("back", [0, 20])
 def test_a_line_that_was_left_is_gone_on_with_as_if_nothing_had_been_between(path, back, merge):
     env = engine(path, merge=merge)
     env.reset(start=0, seed=1)
-    before = play(env, 60)
-    env.rewind(10)
-    line = env.past()  # after 50 frames
+    before = play(env, 34)
+    env.rewind(4)
+    line = env.past()  # after 30 frames
     env.rewind(back)
-    others = play(env, 30, 2)
+    others = play(env, 12, 2)
     other = env.past()
-    assert np.array_equal(env.return_to(line), before[49])
-    assert same(before[50:], play(env, 10, 50))
-    assert np.array_equal(env.return_to(line), before[49])  # untouched by what came after it
-    assert np.array_equal(env.rewind(49), before[0])
-    assert same(before[1:], play(env, 59, 1))
+    for _ in range(2):  # untouched by what comes after it
+        assert np.array_equal(env.return_to(line), before[29])
+        assert same(before[30:], play(env, 4, 30))
+    env.return_to(line)
+    assert np.array_equal(env.rewind(21), before[8])
+    assert same(before[9:15], play(env, 6, 9))
     assert np.array_equal(env.return_to(other), others[-1])
-    env.rewind(30)
-    assert same(others, play(env, 30, 2))
+    env.rewind(12)
+    assert same(others, play(env, 12, 2))
 
 
 def test_a_thinned_line_is_exact_for_its_newest_frames_and_nearly_so_before(path):
