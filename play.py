@@ -42,19 +42,20 @@ from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
-from worldmodel.env import Env, EnvError
+from worldmodel.env import Env, EnvError, Frame
 from worldmodel.ui.abilities import Opening
 from worldmodel.ui.bindings import load_keys
 from worldmodel.ui.film import export_episode
 from worldmodel.ui.latch import Feel
 from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script
 from worldmodel.ui.pages import Library
+from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
 from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, load_settings
 from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
-from worldmodel.venue import Venue, VenueConfig, open_venue, peek
+from worldmodel.venue import Venue, VenueConfig, look_at, look_into, open_venue, peek
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
@@ -213,7 +214,13 @@ def library(cfg: Config, venue: Venue) -> Library:
     """What the menu offers beside this world."""
     folder = venue.env.folder if isinstance(venue.env, Recorder) else Path(str(cfg.replay)).parent
     others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
-    return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), venue.starts)
+    here = None if cfg.replay else cfg.world or worldmodel.default_world()
+
+    def picture(name: str) -> Frame | None:
+        return venue.starts[0][1] if name == here and venue.starts else look_at(name)[1]
+
+    shown = (venue.starts, here, Pictures(picture), Pictures(look_into))
+    return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), *shown)
 
 
 def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None]:

@@ -106,7 +106,7 @@ def dream_story(camera: Camera, session: Session) -> Story:
     let_go("Backspace")
     yield from walk(session, 25)
     press("P")
-    while len(camera.choices) < 2:
+    while len(camera.focus.places) < 2:
         yield
     camera.shoot("timeline")
     press("Tab")
@@ -117,7 +117,7 @@ def dream_story(camera: Camera, session: Session) -> Story:
     press("Esc")
     yield from flips(3)
     camera.shoot("menu")
-    for label in ("Down", "Down", "Down", "Enter"):
+    for label in ("Down", "Down", "Down", "Down", "Enter"):
         press(label)
     yield from flips(4)
     camera.shoot("menu_load")

@@ -1,12 +1,14 @@
 """Real and dreamed side by side: the same keys, a true measure between them, and a dream that can be set to reality."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from worldmodel.action import Action, ActionError, ActionSpace
 from worldmodel.data.both import CONTEXT, GAP, Both, psnr
 from worldmodel.data.states import Slots
-from worldmodel.env import Env, Rewindable, Sampled
+from worldmodel.env import Branching, Env, Rewindable, Sampled
 
 H, W = 4, 6
 
@@ -49,6 +51,16 @@ class Game:
         if state["count"] < 0:
             raise ValueError("of another version")
         self.count, self.seen = state["count"], [Action()] * state["seen"]
+        return self.shown()
+
+    def past(self):
+        return SimpleNamespace(count=self.count, seen=tuple(self.seen), exact=len(self.seen))
+
+    def thinned(self, past, frames):
+        return past
+
+    def return_to(self, past):
+        self.count, self.seen = past.count, list(past.seen)
         return self.shown()
 
     drift = 0
@@ -97,6 +109,7 @@ def test_it_is_an_env_with_sampling_steps_that_can_go_back(both):
     assert isinstance(both, Env)
     assert isinstance(both, Sampled)
     assert isinstance(both, Rewindable)
+    assert isinstance(both, Branching)
     both.steps = 1
     assert both.dream.steps == 1
 
@@ -143,6 +156,18 @@ def test_both_go_back_together_and_the_dream_can_be_set_to_reality_from_there(bo
     seen, led = both.dream.begun_with
     assert (len(seen), led[-7:]) == (CONTEXT, moves[:7])
     assert seen[-1, 0, 0, 0] == both.real.count
+
+
+def test_a_line_of_both_that_was_left_is_gone_on_with(both):
+    shown = [both.step(Action({"add"})) for _ in range(5)]
+    line, curve = both.thinned(both.past(), 3), both.divergence
+    assert line.exact == 3
+    both.rewind(4)
+    both.step(Action())
+    np.testing.assert_array_equal(both.return_to(line), shown[-1])
+    assert both.divergence == curve[-3 - CONTEXT :]
+    np.testing.assert_array_equal(both.rewind(3), shown[1])
+    assert halves(both.resync()) == (22, 22)
 
 
 def test_going_back_ends_where_the_dream_was_set_to_reality(both):

@@ -1,5 +1,6 @@
 """The engine dreams what rollout dreams, and its past can be kept and returned to exactly."""
 
+import time
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from worldmodel.action import ActionError
 from worldmodel.bundle import WorldError
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import consistency, prefill, rollout
-from worldmodel.env import Env, Rewindable
+from worldmodel.env import Branching, Env, Rewindable
 
 
 @pytest.fixture(scope="module", params=[{}, {"far": 2, "every": 4}], ids=["window", "key frames"])
@@ -40,6 +41,7 @@ def test_it_is_an_env_and_can_go_back(path):
     env = engine(path)
     assert isinstance(env, Env)
     assert isinstance(env, Rewindable)
+    assert isinstance(env, Branching)
     frame = env.reset(start=1, seed=4)
     assert (frame.dtype, frame.shape) == (np.uint8, (16, 24, 3))
 
@@ -159,6 +161,45 @@ def test_a_rewind_past_all_that_is_known_ends_at_the_oldest_latent(path, monkeyp
     play(env, 2)
 
 
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("back", [0, 20])
+def test_a_line_that_was_left_is_gone_on_with_as_if_nothing_had_been_between(path, back, merge):
+    env = engine(path, merge=merge)
+    env.reset(start=0, seed=1)
+    before = play(env, 34)
+    env.rewind(4)
+    line = env.past()  # after 30 frames
+    env.rewind(back)
+    others = play(env, 12, 2)
+    other = env.past()
+    for _ in range(2):  # untouched by what comes after it
+        assert np.array_equal(env.return_to(line), before[29])
+        assert same(before[30:], play(env, 4, 30))
+    env.return_to(line)
+    assert np.array_equal(env.rewind(21), before[8])
+    assert same(before[9:15], play(env, 6, 9))
+    assert np.array_equal(env.return_to(other), others[-1])
+    env.rewind(12)
+    assert same(others, play(env, 12, 2))
+
+
+def test_a_thinned_line_is_exact_for_its_newest_frames_and_nearly_so_before(path):
+    env = engine(path)
+    env.reset(start=0, seed=1)
+    before = play(env, 60)
+    line = env.thinned(env.past(), 13)
+    assert line.exact == 13
+    assert len(line.moments) == 13 + env._cache.slots
+    env.reset(start=1, seed=2)
+    env.return_to(line)
+    assert env.reach() == (13, 59)
+    assert np.array_equal(env.rewind(13), before[46])
+    assert same(before[47:], play(env, 13, 47))
+    env.return_to(line)
+    assert np.array_equal(env.rewind(30), before[29])
+    assert env.reach()[0] == 0
+
+
 def test_what_if_shows_where_each_action_leads_and_stays_where_it_is(path):
     env = engine(path)
     env.reset(start=0, seed=1)
@@ -187,6 +228,19 @@ def test_a_state_of_another_shape_is_refused(path):
     state["cache"]["keys"][0] = state["cache"]["keys"][0][:, 1:]
     with pytest.raises(WorldError, match="does not fit"):
         env.load_state(state)
+
+
+def test_decoding_is_timed_where_it_can_be_told_apart(path):
+    env = engine(path)
+    env.reset()
+    play(env, 5)
+    begun = time.perf_counter()
+    play(env, 1)
+    assert 0 < env.decode_s < time.perf_counter() - begun
+    made = env.frames._eager[2]
+    env.frames._compiled[2] = lambda *inputs: made(*inputs)  # as one piece
+    play(env, 1)
+    assert env.decode_s is None
 
 
 def test_a_state_is_exact_also_in_a_new_engine(path):

@@ -158,7 +158,7 @@ def test_the_menu_is_driven_by_a_pad_alone(window, tmp_path):
     button("START")
     session._turn(listens=True)
     assert session.menu.is_open
-    for name in ("DPAD_DOWN", "A", "DPAD_DOWN", "A"):  # the second start
+    for name in ("DPAD_DOWN", "DPAD_DOWN", "A", "DPAD_DOWN", "A"):  # the second start
         button(name)
         button(name, is_down=False)
     session._turn(listens=True)

@@ -1,3 +1,4 @@
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,7 @@ def readings(**changed) -> Readings:
         **{
             **values,
             "frame_index": 9,
+            "branch": 1,
             "num_unseen": 0,
             "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
             "facts": ["cpu, float32"],
@@ -132,7 +134,7 @@ def test_the_key_table_names_every_button_and_command():
     names = [name.replace("_", " ") for name in SPACE.buttons]
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
-    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE}
+    without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE, Command.GO}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 
@@ -223,6 +225,20 @@ def test_meters_read_what_a_world_tells_about_itself():
     assert seen.facts[-1] == "window 12 of 16 frames"
     assert len(seen.spans["model"][2]) == 5
     assert Meters(runner, None).read(runner.mailbox.last, "", in_full=True).drift is None
+
+
+@pytest.mark.parametrize("decode_s", [0.004, None])
+def test_decoding_is_measured_within_the_step_or_said_to_be_one_with_the_model(decode_s):
+    env = FakeEnv(lambda t: time.sleep(0.006))
+    env.decode_s = decode_s
+    runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
+    runner._reset()
+    for _ in range(3):
+        runner._step(lambda step: Action())
+    seen = Meters(runner, None).read(runner.mailbox.last, "", in_full=True)
+    assert ("decode: with model" in seen.facts) == (decode_s is None)
+    assert seen.spans["decode"][2] == pytest.approx([] if decode_s is None else [4.0] * 3)
+    assert seen.spans["model"][0] >= 6
 
 
 def test_the_key_table_has_the_parts_of_a_gamepad_while_one_is_plugged_in():

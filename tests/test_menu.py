@@ -1,6 +1,7 @@
 """The menu: reachable by keys alone, a click is Enter, and Esc never quits."""
 
 import json
+import threading
 
 import numpy as np
 import pygame
@@ -20,9 +21,12 @@ from worldmodel.ui.events import pump
 from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library
+from worldmodel.ui.paint import LIT
+from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
 from worldmodel.ui.window import Window
 
+UNIT = 22  # of a menu in the window of these tests, 816 x 612
 UP, DOWN, ENTER, ESC = pygame.KSCAN_UP, pygame.KSCAN_DOWN, pygame.KSCAN_RETURN, pygame.KSCAN_ESCAPE
 
 
@@ -130,6 +134,62 @@ def test_everything_is_reached_by_keys_alone(window, tmp_path):
     choose(session, "Worlds", "second")
     assert session.wanted == {"world": "second", "replay": None}
     assert session._is_quitting
+
+
+def test_the_worlds_page_opens_at_once_and_its_pictures_come_when_they_are_found(window, tmp_path):
+    frame, found, asked = np.full((6, 8, 3), 200, np.uint8), threading.Event(), []
+
+    def look(name):
+        asked.append(name)
+        found.wait(20)
+        return frame if name == "second" else None
+
+    library = Library(("first", "second"), here="first", picture=Pictures(look))
+    session = Session(FakeEnv(), window, library=library)
+    session._obey(Command.ESCAPE)
+    assert asked == []
+    session.menu.close()
+    choose(session, "Worlds")  # drawn while they are looked for
+    assert [item.frame for item in session.menu.items] == [None, None]
+    found.set()
+    library.picture._lookers.shutdown()
+    assert asked == ["first", "second"]
+    assert [item.value for item in session.menu.items] == ["(here)", ""]
+    assert session.menu.items[1].frame is frame
+    hit(session.menu, DOWN)
+    session.menu.draw(window.surface)
+    width, height = window.surface.get_size()
+    assert window.surface.get_at((width * 3 // 4, height // 4))[:3] == (200, 200, 200)
+
+
+def test_meters_lie_below_the_timeline_and_never_under_the_menu(window, tmp_path, monkeypatch):
+    session, tops = table(window, tmp_path), []
+    monkeypatch.setattr(session.hud, "draw", lambda surface, picture, readings, top=0: tops.append(top))
+    for _ in range(3):
+        session.runner._step(lambda t: Action())
+    session._turn(listens=True)
+    session.runner.is_paused, session._drawn_at = True, 0.0
+    session._turn(listens=True)
+    assert tops[0] == 0
+    assert tops[1] > max(place.bottom for place in window.focus.places)
+    session._obey(Command.ESCAPE)
+    session._drawn_at = 0.0
+    session._turn(listens=True)
+    assert len(tops) == 2
+
+
+def test_a_page_that_is_longer_than_the_window_says_so(window):
+    menu = Menu({}, [Item(str(n)) for n in range(40)], [])
+    menu.open()
+    marks = []
+    for _ in range(40):
+        menu.draw(window.surface)
+        places = menu._places[0], menu._places[-1]
+        marks.append([window.surface.get_at((p.right + UNIT, p.top + UNIT))[:3] == LIT[:3] for p in places])
+        hit(menu, DOWN)
+    assert marks[0] == [False, True]
+    assert marks[20] == [True, True]
+    assert marks[-1] == [True, False]
 
 
 def test_escape_opens_the_menu_pauses_frees_the_mouse_and_never_quits(window, tmp_path):

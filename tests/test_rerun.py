@@ -10,7 +10,7 @@ from worldmodel.data.episode import list_episodes, load_episode
 from worldmodel.data.replay import first_difference
 from worldmodel.data.rerun import Rerun
 from worldmodel.data.states import Slots
-from worldmodel.env import Env, Rewindable
+from worldmodel.env import Branching, Env, Rewindable
 
 
 class Chaos(Counter):
@@ -49,6 +49,7 @@ def env():
 def test_it_is_an_env_that_can_go_back(env):
     assert isinstance(env, Env)
     assert isinstance(env, Rewindable)
+    assert isinstance(env, Branching)
 
 
 @pytest.mark.parametrize("back", [1, 7, 40, 41, 99])
@@ -60,6 +61,18 @@ def test_a_rewind_shows_the_frame_of_then_and_the_same_keys_lead_to_the_same_fra
     assert env.reach() == (max(0, 41 - back),) * 2
     again = played(env, actions[max(0, 41 - back) :])
     np.testing.assert_array_equal(again, frames[max(0, 41 - back) + 1 :])
+
+
+def test_a_line_that_was_left_is_gone_on_with(env):
+    actions = moves(41)
+    frames = played(env, actions)
+    line = env.thinned(env.past(), 5)
+    assert (line.exact, len(line.frames)) == (41, 6)
+    env.reset(start=3, seed=1)
+    played(env, actions[:7])
+    np.testing.assert_array_equal(env.return_to(line), frames[-1])
+    np.testing.assert_array_equal(env.rewind(20), frames[20])
+    np.testing.assert_array_equal(played(env, actions[21:]), frames[21:])
 
 
 def test_time_runs_back_frame_by_frame_without_making_anything_again(env):

@@ -121,7 +121,7 @@ def test_a_session_plays_its_script_and_times_each_frame(window):
     stats = Session(env, window, pace="uncapped").run(9, actions.__getitem__)
     assert env.taken == actions
     times = stats.times()
-    assert times.shape == (9, 6)
+    assert times.shape == (9, 7)
     assert (np.diff(times[:, [LATCH, START, END, DONE]]) >= 0).all()
     assert env.num_settled == 9
     assert times[-1, FLIP] >= times[-1, END]
@@ -339,8 +339,8 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
     session._drawn_at = 0.0
     session._turn(listens=True)
     assert env.asked == ([Action(), *(Action({name}) for name in env.actions.buttons)], 5)
-    assert len(session.window.choices) == 5
-    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.choices[1].center))
+    assert len(session.window.focus.places) == 5
+    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.focus.places[1].center))
     session._turn(listens=True)
     session.runner._obey()
     assert not session.runner.is_paused
@@ -354,12 +354,13 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
 def test_a_click_on_the_timeline_goes_there(window):
     env = FakeEnv()
     session = paused_session(window, env, 30)
-    moments = [number for number, _ in session.strips.timeline]
+    cells = session.strips.rows[0].cells
+    moments = [cell.place[1] for cell in cells]
     assert moments[-1] == 30
-    assert len(moments) == len(session.window.choices) <= 12
-    for number, cell in session.strips.timeline:
-        np.testing.assert_array_equal(cell.frame, FakeEnv.frame_of(number))
-    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.choices[4].center))
+    assert len(moments) == len(session.window.focus.places) <= 12
+    for cell in cells:
+        np.testing.assert_array_equal(cell.frame, FakeEnv.frame_of(cell.place[1]))
+    pygame.event.post(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=session.window.focus.places[4].center))
     session._turn(listens=True)
     session.runner._obey()
     assert env.t == session.runner.frame_index == moments[4]

@@ -13,7 +13,7 @@ import worldmodel
 from worldmodel.ui.arrivals import clipboard, wanted_by
 from worldmodel.ui.crop import Crop, crop_to
 from worldmodel.ui.startup import Left, open_behind
-from worldmodel.venue import VenueConfig, open_venue, peek
+from worldmodel.venue import VenueConfig, look_at, look_into, open_venue, peek
 
 
 def options(**changed):
@@ -77,6 +77,8 @@ def test_a_bundled_world_shows_its_start_before_anything_is_loaded():
 def test_a_strangers_pictures_are_not_decoded(tmp_path):
     assert peek(options(world=str(make_world(tmp_path / "tiny"))), 0)[1] is None
     assert peek(options(env="real"), 0)[1] is None
+    assert look_at("../../etc")[1] is None
+    assert look_into(str(tmp_path / "nothing")) is None
     assert peek(options(), tmp_path / "own.png")[1] is None
 
 

@@ -11,6 +11,7 @@ from test_gamepad import axis, button, latch
 from test_window import key, post
 
 from worldmodel.ui import events
+from worldmodel.ui.focus import Focus
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.window import Window
@@ -28,7 +29,7 @@ class Stories(RuleBasedStateMachine):
         super().__init__()
         pygame.event.clear()
         self.latch, self.menu = latch(), Menu({}, [Item("on")], [])
-        self.window.menu, self.window.choices = self.menu, []
+        self.window.menu, self.window.focus = self.menu, Focus()
         self.window.pads.forget()
         self.down, self.held, self.pad, self.has_focus = set(), set(), False, True
 

@@ -130,11 +130,11 @@ def test_a_world_without_a_mouse_axis_never_captures(window):
 
 def test_a_picture_is_chosen_by_click_or_number_and_nothing_reaches_the_world(window):
     keys = latch()
-    window.choices = [pygame.Rect(0, 0, 10, 10), pygame.Rect(20, 0, 10, 10)]
+    window.focus.places = [pygame.Rect(0, 0, 10, 10), pygame.Rect(20, 0, 10, 10)]
     post(pygame.MOUSEBUTTONDOWN, button=1, pos=(25, 5))
-    assert (pump(window, keys), window.chosen) == ([Command.CHOOSE], 1)
+    assert (pump(window, keys), window.focus.number) == ([Command.CHOOSE], 1)
     key(pygame.KEYDOWN, pygame.KSCAN_1)
-    assert (pump(window, keys), window.chosen) == ([Command.CHOOSE], 0)
+    assert (pump(window, keys), window.focus.number) == ([Command.CHOOSE], 0)
     key(pygame.KEYDOWN, pygame.KSCAN_3)  # there is no third
     assert pump(window, keys) == []
     assert not window.is_captured

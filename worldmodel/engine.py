@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,9 @@ from worldmodel.diffusion.rollout import commit_block, consistency, denoise_bloc
 from worldmodel.env import Frame
 from worldmodel.model.cache import KVCache
 
-REMEMBERED = 384  # frames one can go back exactly; with those in sight 0.33 MB each, 135 MB with the first world
+REMEMBERED = 384  # frames one can go back exactly; with those in sight 0.33 MB each in the first world, in bfloat16
 FADED = 1800  # frames before those, of which only the latent is kept: 6 KB each, 11 MB; going there is approximate
+THINNED = 450  # of them, in a line that was left: 3 MB
 
 
 @dataclass
@@ -45,8 +46,29 @@ class Moment:
     past: Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line of play that can be returned to (env.Past), as deques and numbers of an Engine; nothing in it is a copy.
+
+    exact: how many frames one can go back on it exactly
+    """
+
+    moments: tuple[Moment, ...]
+    faded: tuple[tuple[Tensor, Tensor], ...]
+    begun: dict[str, Any]
+    start_frame: Frame
+    index: int
+    first_time: int
+    is_faded: bool
+    seed: int
+    steps: int
+    exact: int
+
+
 class Engine:
-    """Plays a World. Env and Rewindable. Equal (start, seed, actions) give equal frames on one machine and build."""
+    """Plays a World. Env, Rewindable and Branching. Equal (start, seed, actions) give equal frames on one machine
+    and build.
+    """
 
     def __init__(
         self, world: World, device: str = "auto", steps: int | None = None, seed: int = 0, *, dtype: str = "auto",
@@ -155,12 +177,18 @@ class Engine:
         if last is not None:
             last.past = self._cache.frame(self._cache.length - 1)
         latent = denoise_block(self.model, self._cache, vector, sigmas, self._noise, self._sampler, first=first)
+        self.frames.decode_s = None
         return latent.contiguous(), self.tokenizer.decode(latent[0, 0]).cpu().numpy()
 
     @property
     def backend(self) -> str:
         """What makes the frames now; equal frames to the byte need an engine with this backend."""
         return self.frames.backend
+
+    @property
+    def decode_s(self) -> float | None:
+        """Seconds that decoding the last frame took, at the end of its step; None where that is one with the model."""
+        return self.frames.decode_s
 
     @property
     def status(self) -> str | None:
@@ -270,7 +298,7 @@ class Engine:
         goal = max(self._index - frames, oldest)
         kept = list(self._moments)[: len(self._moments) - (self._index - goal)]
         if kept:
-            kept[-1].past = None  # it is committed again, in the way that it was
+            kept[-1] = replace(kept[-1], past=None)  # it is committed again, in the way that it was; a Line has it too
         committed = kept[:-1]
         self._cache.load_state(self._begun)
         first = goal - len(kept) + self._first_time
@@ -304,6 +332,29 @@ class Engine:
         for latent, action in recent:
             commit_block(self.model, self._cache, latent, action)
         self._begun, self._is_faded = self._cache.state(), False
+
+    def past(self) -> Line:
+        """The line so far."""
+        assert self._start_frame is not None, "past() before reset()"
+        exact = self._index - self._oldest
+        numbers = (self._index, self._first_time, self._is_faded, self.seed, self._steps, exact)
+        return Line(tuple(self._moments), tuple(self._faded), self._begun, self._start_frame, *numbers)
+
+    def thinned(self, past: Line, frames: int) -> Line:
+        """The same line, exact for at most so many frames; before them, THINNED latents."""
+        surplus = max(0, len(past.moments) - frames - self._seen)
+        if not surplus:
+            return replace(past, faded=past.faded[-THINNED:])
+        faded = (*past.faded, *((moment.latent, moment.action) for moment in past.moments[:surplus]))
+        return replace(past, moments=past.moments[surplus:], faded=faded[-THINNED:], exact=min(past.exact, frames))
+
+    def return_to(self, past: Line) -> Frame:
+        """Go to the end of a line of this engine."""
+        self._moments, self._faded = deque(past.moments), deque(past.faded, maxlen=FADED)
+        self._begun, self._start_frame, self._is_faded = past.begun, past.start_frame, past.is_faded
+        self._index, self._first_time = past.index, past.first_time
+        self.seed, self.steps = past.seed, past.steps
+        return self.rewind(0)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -3,6 +3,7 @@
 Frame        uint8 (H, W, 3), RGB
 Env          reset and step
 Rewindable   an Env whose past can be kept and returned to
+Branching    one that can also leave a line of play for another and come back; Past: such a line
 Sampled      an Env that takes more or fewer sampling steps a frame
 EpisodeEnd   raised by step when there is nothing further (a replay that is over)
 """
@@ -68,6 +69,29 @@ class Rewindable(Protocol):
 
     def rewind(self, frames: int) -> Frame:
         """Go back that many steps, or as far as is remembered; gives the frame of then."""
+        ...
+
+
+class Past(Protocol):
+    """A line of play up to one frame. exact: how many frames one can go back on it exactly, having returned to it."""
+
+    exact: int
+
+
+@runtime_checkable
+class Branching(Protocol):
+    """A Rewindable that keeps several lines of play in memory; what they have in common is kept once."""
+
+    def past(self) -> Past:
+        """The line so far, up to the frame on screen: taken in a moment, nothing is copied."""
+        ...
+
+    def thinned(self, past: Past, frames: int) -> Past:
+        """The same line in less memory: exact for at most so many of its newest frames."""
+        ...
+
+    def return_to(self, past: Past) -> Frame:
+        """Go to the end of a line, with all that was remembered of it then; gives the frame that was on screen."""
         ...
 
 

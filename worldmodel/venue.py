@@ -3,7 +3,7 @@
 VenueConfig   which world, dreamed, real, both or replayed, and how
 Venue         the Env, its title, its starts, its saves, its eye
 open_venue    the one from the other, naming each stage
-peek          what can be shown before anything is loaded
+peek          what can be shown before anything is loaded; look_at: of any world, look_into: of a recording
 open_real     a real game by name
 
 Not here: windows and players (ui/, play.py).
@@ -93,17 +93,31 @@ def peek(cfg: VenueConfig, start: Any) -> tuple[tuple[int, int], Frame | None]:
     """Frame size (H, W) and the start frame of a bundled world, read in a moment and without torch; a guess of the
     size and None for any other: no picture is decoded for a stranger.
     """
-    name = cfg.world or worldmodel.default_world()
+    if cfg.replay:
+        return UNKNOWN_HW, None
+    size_hw, picture = look_at(cfg.world or worldmodel.default_world(), start if isinstance(start, int) else 0)
+    return size_hw, picture if cfg.env == "dream" and isinstance(start, int) else None
+
+
+def look_at(name: str, start: int = 0) -> tuple[tuple[int, int], Frame | None]:
+    """The same of a world by name. It never raises."""
     folder = worldmodel.BUNDLED / name
-    if cfg.replay or name not in worldmodel.worlds():
+    if name not in worldmodel.worlds():
         return UNKNOWN_HW, None
     try:
         height, width = json.loads((folder / "world.json").read_text(encoding="utf-8"))["size_hw"]
-        picture = load_image(folder / "starts" / f"{start if isinstance(start, int) else 0:02d}.png")
+        picture = load_image(folder / "starts" / f"{start:02d}.png")
     except (OSError, ValueError, KeyError, VideoError):
         return UNKNOWN_HW, None
-    fits = cfg.env == "dream" and isinstance(start, int) and picture.shape == (height, width, 3)
-    return (height, width), picture if fits else None
+    return (height, width), picture if picture.shape == (height, width, 3) else None
+
+
+def look_into(recording: str) -> Frame | None:
+    """The first frame of a recording, None if it cannot be read. It never raises."""
+    try:
+        return load_episode(recording).frames(0, 1)[0]
+    except (OSError, ValueError, IndexError):  # EpisodeError and VideoError are ValueErrors
+        return None
 
 
 def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -> Venue:

@@ -1,6 +1,7 @@
 """Which code makes the frames of a running world, and when another takes over.
 
 Frames   one world's frames by number of steps, by the fastest code there is
+Timed    a tokenizer that takes its time
 
     eager      packed weights: there at once, everywhere
     compiled   machine code of the whole frame, waited for: one to two minutes of a core the first time
@@ -18,10 +19,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
-from worldmodel.backends.compiled import Candidate, Compiled, Frame, Inputs, Made, Recipe, build_beside
+from worldmodel.backends.compiled import Candidate, Compiled, Inputs, Made, Recipe, build_beside
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
 from worldmodel.backends.packed import can_pack, pack
@@ -32,8 +35,26 @@ BACKENDS = ("auto", "eager", "compiled")
 PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
 
 
+class Timed(nn.Module):
+    """A tokenizer whose decode notes how many seconds it took: true where code runs when it is called, as on a CPU."""
+
+    def __init__(self, tokenizer: nn.Module) -> None:
+        super().__init__()
+        self.tokenizer, self.seconds = tokenizer, 0.0
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The tokenizer's."""
+        begun = time.perf_counter()
+        frames = cast(Any, self.tokenizer).decode(latents)
+        self.seconds = time.perf_counter() - begun
+        return cast(Tensor, frames)
+
+
 class Frames:
-    """Makes whole frames. may_change: asked before other code takes over; changed: told so in a line when it has."""
+    """Makes whole frames. may_change: asked before other code takes over; changed: told so in a line when it has.
+
+    decode_s: seconds that decoding the last frame took; None where whole frames are one piece of code, or on a GPU.
+    """
 
     def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
         """wish: one of BACKENDS, or compiled:STEPS. steps: those to begin with.
@@ -45,8 +66,9 @@ class Frames:
             raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
         self.may_change: Callable[[], bool] = lambda: True
         self.changed: Callable[[str], object] = lambda name: None
+        self.decode_s: float | None = None
         self._world, self._device, self._dtype = world, device, dtype
-        self._eager: dict[int, Frame] = {}
+        self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Compiled] = {}
         self._candidates: dict[int, Candidate] = {}
         self._wish = kind if device.type == "cpu" else "eager"
@@ -76,13 +98,16 @@ class Frames:
             return self._graph(steps)(inputs, length)
         compiled = self._compiled.get(steps)
         if compiled is not None:
+            self.decode_s = None  # here and not before: the meters read it at any time
             return compiled(*inputs)
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
             return self.make(inputs, steps, length)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
         begun = time.thread_time()
-        made = self._eager_frame(steps)(*inputs)
+        whole = self._eager_frame(steps)
+        made: Made = whole(*inputs)
+        self.decode_s = whole.tokenizer.seconds if isinstance(whole.tokenizer, Timed) else None
         if sample is not None:
             self._candidates[steps].offer(sample, made[0].clone(), 1000 * (time.thread_time() - begun))
         return made
@@ -102,10 +127,13 @@ class Frames:
         world = self._world
         return WholeFrame(world.model, world.tokenizer, world.sigmas[steps], world.noise_scale)
 
-    def _eager_frame(self, steps: int) -> Frame:
+    def _eager_frame(self, steps: int) -> WholeFrame:
         if steps not in self._eager:
             whole, rows = self._whole(steps), 2 * self._world.model.place.shape[0]
-            self._eager[steps] = pack(whole, rows) if can_pack(self._device) else whole
+            if can_pack(self._device):
+                whole = pack(whole, rows)
+                cast(Any, whole).tokenizer = Timed(whole.tokenizer)
+            self._eager[steps] = whole
         return self._eager[steps]
 
     def _recipe(self, steps: int) -> Recipe:

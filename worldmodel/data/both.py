@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from worldmodel.action import Action, ActionError
-from worldmodel.env import Env, Frame, Rewindable
+from worldmodel.env import Branching, Env, Frame, Past, Rewindable
 
 GAP = 4  # columns of black between the two
 CONTEXT = 16  # real frames that a dream begins with
@@ -21,7 +22,7 @@ CURVE = 240  # values shown
 PAST = 1200  # real frames kept, so that the dream can be set to reality after a rewind too
 
 
-class Dreamer(Env, Rewindable, Protocol):
+class Dreamer(Env, Rewindable, Branching, Protocol):
     """An Env that denoises, settles after a step, and can go back."""
 
     steps: int
@@ -32,14 +33,28 @@ class Dreamer(Env, Rewindable, Protocol):
         ...
 
 
-class Real(Env, Rewindable, Protocol):
+class Real(Env, Rewindable, Branching, Protocol):
     """A real game that can go back (Rerun). status: what it makes again."""
 
     status: str | None
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line of play of both that can be returned to (env.Past)."""
+
+    real: Past
+    dream: Past
+    frames: tuple[Frame, ...]
+    moves: tuple[Action, ...]
+    curve: tuple[float | None, ...]
+    seed: int
+    exact: int
+
+
 class Both:
-    """Env and Rewindable, as far as the one that remembers less; going back ends where the dream was set to reality.
+    """Env, Rewindable and Branching, as far as the one that remembers less; going back ends where the
+    dream was set to reality.
 
     divergence: the PSNR of dream against reality in dB, one a step, None where the dream was set to reality.
 
@@ -163,6 +178,25 @@ class Both:
         self._curve.append(None)
         self._seed = state["seed"]
         return self._beside(frame)
+
+    def past(self) -> Line:
+        """The line so far, of both."""
+        shown = (tuple(self._frames), tuple(self._moves), tuple(self._curve))
+        return Line(self.real.past(), self.dream.past(), *shown, self._seed, self.reach()[0])
+
+    def thinned(self, past: Line, frames: int) -> Line:
+        """The same line, with fewer frames of both."""
+        real, dream = self.real.thinned(past.real, frames), self.dream.thinned(past.dream, frames)
+        most, exact = frames + CONTEXT, min(past.exact, frames)
+        kept, moves, curve = past.frames[-most:], past.moves[-most + 1 :], past.curve[-most:]
+        return replace(past, real=real, dream=dream, frames=kept, moves=moves, curve=curve, exact=exact)
+
+    def return_to(self, past: Line) -> Frame:
+        """Both go to the end of a line."""
+        self._frames, self._moves = deque(past.frames, maxlen=PAST), deque(past.moves, maxlen=PAST - 1)
+        self._curve, self._seed = deque(past.curve, maxlen=PAST), past.seed
+        self.real.return_to(past.real)
+        return self._beside(self.dream.return_to(past.dream))
 
     def _step_real(self, action: Action) -> None:
         self._frames.append(self.real.step(action).copy())

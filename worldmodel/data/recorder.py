@@ -21,7 +21,7 @@ from worldmodel.data.episode import START_STATE, STEPS, Meta
 from worldmodel.data.health import SickFrame
 from worldmodel.data.states import write_state
 from worldmodel.data.writer import EpisodeWriter, QueuedWriter, next_episode
-from worldmodel.env import Env, Frame, Rewindable, Sampled
+from worldmodel.env import Branching, Env, Frame, Past, Rewindable, Sampled
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class Recorder:
         if isinstance(env, Rewindable):  # set here, so that isinstance tells the truth about the Recorder too
             self.state, self.load_state, self.rewind = env.state, self._load_state, self._rewind
             self.reach = env.reach
+        if isinstance(env, Branching):
+            self.past, self.thinned, self.return_to = env.past, env.thinned, self._return_to
 
     @property
     def meta(self) -> Meta:
@@ -132,6 +134,9 @@ class Recorder:
 
     def _load_state(self, state: dict[str, Any]) -> Frame:
         return self._branch(self.env.load_state(state), "state", len(self._trail))  # type: ignore[attr-defined]
+
+    def _return_to(self, past: Past) -> Frame:
+        return self._branch(self.env.return_to(past), "state", len(self._trail))  # type: ignore[attr-defined]
 
     def _branch(self, frame: Frame, begun: str, earliest: int) -> Frame:
         """Begin a child episode at a frame of the past; the Env may have gone back less far than `earliest`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from worldmodel.action import Action
@@ -30,8 +31,18 @@ class Skipping(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A line of play that can be returned to (env.Past): start and seed, the actions since, its newest frames."""
+
+    begun: tuple[Any, int]
+    moves: tuple[Action, ...]
+    frames: tuple[Frame, ...]
+    exact: int
+
+
 class Rerun:
-    """Env and Rewindable. The inner Env must be deterministic from (start, seed, actions).
+    """Env, Rewindable and Branching. The inner Env must be deterministic from (start, seed, actions).
 
     status: what is being made again, for the meters; None otherwise. If a frame comes out differently than it was, the
     log says so once, and reach() calls nothing exact from then on.
@@ -107,6 +118,20 @@ class Rerun:
             self._frames.extend(frames)
             self._is_behind = True
             raise ValueError("another version of the game saved it: the same actions lead elsewhere now")
+        return self._frames[-1].copy()
+
+    def past(self) -> Line:
+        """The line so far."""
+        return Line(self._begun, tuple(self._past), tuple(self._frames), self.reach()[0])
+
+    def thinned(self, past: Line, frames: int) -> Line:
+        """The same line with fewer frames; it is as exact, since those before them can be made again."""
+        return replace(past, frames=past.frames[-1 - frames :])
+
+    def return_to(self, past: Line) -> Frame:
+        """Go to the end of a line: it is made again when the next step is asked for."""
+        self._begun, self._past, self._is_behind = past.begun, list(past.moves), True
+        self._frames = deque(past.frames, maxlen=REMEMBERED)
         return self._frames[-1].copy()
 
     def _catch_up(self) -> None:

@@ -2,7 +2,7 @@
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
 Backed                          frames by code that may change
-Busy, Computed, Gauged          tell what is going on inside, for the meters
+Busy, Computed, Decoding, Gauged  tell what is going on inside, for the meters
 Eye                             looks at frames as the world does
 change_steps                    more or fewer sampling steps, where there are any
 Prospect, prospects             the futures that looking ahead shows
@@ -69,6 +69,13 @@ class Computed(Protocol):
 
     device: Any
     dtype: Any
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """An Env whose step ends with decoding. decode_s: seconds it took the last time; None: it cannot be told."""
+
+    decode_s: float | None
 
 
 @runtime_checkable

@@ -93,7 +93,8 @@ def pad_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str,
     rows = [(_keys(bindings, name, of_pad=True), name.replace("_", " ")) for name in space.buttons]
     look = [("Right stick", "look")] if any(space.mouse) else []
     fixed = [("Start", "menu"), ("LB", "time runs backwards"), ("Back, half a second", Command.RESET.value)]
-    return [row for row in rows if row[0]] + look + fixed
+    paused = [("Cross and A", "paused: choose a picture"), ("Y, B", "paused: what if, go on")]
+    return [row for row in rows if row[0]] + look + fixed + paused
 
 
 def _keys(bindings: Mapping[int, str], button: str, *, of_pad: bool) -> str:

@@ -33,10 +33,10 @@ def pump(window: Window, latch: Latch) -> list[Command]:
     for event in pygame.event.get():
         if window.menu and window.menu.is_open and event.type in MENU_EVENTS and not _quits(event):
             window.menu.handle(event)
-        elif _chooses(window, event):
-            commands.append(Command.CHOOSE)
+        elif (is_taken := _is_taken(window, event)) is not None:
+            commands += [Command.CHOOSE] * is_taken
         elif event.type in gamepad.EVENTS:
-            commands += window.pads.handle(event, latch, window.menu)
+            commands += window.pads.handle(event, latch, window.menu, window.focus)
         else:
             commands += _sort(window, latch, event)
     return commands
@@ -79,17 +79,19 @@ def _sort(window: Window, latch: Latch, event: pygame.Event) -> list[Command]:
     return []
 
 
-def _chooses(window: Window, event: pygame.Event) -> bool:
-    """True if the event chooses one of the window's places; its number is then in `chosen`."""
-    number = -1
-    if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and not window.is_captured:
-        number = pygame.Rect(event.pos, (1, 1)).collidelist(window.choices)
-    elif event.type == pygame.KEYDOWN and event.scancode in NUMBER_KEYS:
-        number = NUMBER_KEYS.index(event.scancode)
-    if not 0 <= number < len(window.choices):
-        return False
-    window.chosen = number
-    return True
+def _is_taken(window: Window, event: pygame.Event) -> bool | None:
+    """For the pictures on screen: True if the event takes the one that focus then means, False if it only means
+    another; None if it is not for them.
+    """
+    focus = window.focus
+    if event.type == pygame.KEYDOWN and event.scancode in NUMBER_KEYS:
+        return focus.choose(NUMBER_KEYS.index(event.scancode)) or None
+    if event.type == pygame.KEYDOWN:
+        return focus.press(event.scancode)
+    if window.is_captured or event.type not in (pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION):
+        return None
+    is_click = event.type == pygame.MOUSEBUTTONDOWN
+    return is_click if focus.point(event.pos) and (not is_click or event.button == 1) else None
 
 
 def wants_to_quit() -> bool:

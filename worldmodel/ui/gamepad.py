@@ -14,6 +14,7 @@ from typing import Any
 import pygame
 from pygame._sdl2 import controller
 
+from worldmodel.ui.focus import Focus
 from worldmodel.ui.keymap import PAD_A, PADS, Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Overlay
@@ -52,6 +53,7 @@ MENU_KEYS = {
     **dict.fromkeys(("left", "stick left"), pygame.KSCAN_LEFT),
     **dict.fromkeys(("right", "stick right"), pygame.KSCAN_RIGHT),
 }
+PICTURE_COMMANDS = {"B": Command.RESUME, "Y": Command.WHAT_IF}  # while there are pictures to choose from
 LEAST_TILT = 0.35  # of a stick that stands for buttons: a resting thumb does not walk
 DIAGONAL = 0.38  # sine of 22.5 degrees: eight directions of equal width
 PULLED, LET_GO = 0.3, 0.2  # share of a trigger's way; two limits, so that it cannot flutter
@@ -79,8 +81,10 @@ class Gamepads:
         self._axes.clear()
         self._pressed.clear()
 
-    def handle(self, event: pygame.Event, latch: Latch, menu: Overlay | None) -> list[Command]:
-        """One of EVENTS: to the menu if it is open, else into the latch; gives the commands it asks for."""
+    def handle(self, event: pygame.Event, latch: Latch, menu: Overlay | None, focus: Focus) -> list[Command]:
+        """One of EVENTS: to the menu if it is open, else to the pictures if any are shown, else into the latch; gives
+        the commands it asks for.
+        """
         if event.type == pygame.CONTROLLERDEVICEADDED:
             self._plug(event.device_index)
         elif event.type == pygame.CONTROLLERDEVICEREMOVED and self._open.pop(event.instance_id, None):
@@ -90,11 +94,11 @@ class Gamepads:
             return [Command.HOLD]
         elif event.type == pygame.CONTROLLERAXISMOTION:
             self._axes[event.axis] = max(-1.0, min(1.0, event.value / 32767))
-            self._set(self._tilted(latch), latch, menu)
             if not (menu and menu.is_open):
                 latch.tilt(*self._stick("look"))
+            return self._set(self._tilted(latch), latch, menu, focus)
         elif event.type in (pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLERBUTTONUP):
-            return self._button(event.button, latch, menu, is_down=event.type == pygame.CONTROLLERBUTTONDOWN)
+            return self._button(event.button, latch, menu, focus, is_down=event.type == pygame.CONTROLLERBUTTONDOWN)
         return []
 
     def _plug(self, number: int) -> None:
@@ -106,11 +110,11 @@ class Gamepads:
         self._open[pad.as_joystick().get_instance_id()] = pad
         self.news.append(f"gamepad: {pad.name}")
 
-    def _button(self, button: int, latch: Latch, menu: Overlay | None, *, is_down: bool) -> list[Command]:
+    def _button(self, button: int, latch: Latch, menu: Overlay | None, focus: Focus, *, is_down: bool) -> list[Command]:
         is_menu = menu is not None and menu.is_open
         if button in BUTTONS:
             name = BUTTONS[button]
-            self._set(self._pressed | {name} if is_down else self._pressed - {name}, latch, menu)
+            return self._set(self._pressed | {name} if is_down else self._pressed - {name}, latch, menu, focus)
         elif button == pygame.CONTROLLER_BUTTON_START and is_down:
             if menu is None or not menu.is_open:
                 return [Command.ESCAPE]
@@ -124,18 +128,25 @@ class Gamepads:
                 return [Command.RESET]
         return []
 
-    def _set(self, pressed: set[str], latch: Latch, menu: Overlay | None) -> None:
-        """These parts are down now; what has changed goes to the menu or into the latch."""
+    def _set(self, pressed: set[str], latch: Latch, menu: Overlay | None, focus: Focus) -> list[Command]:
+        """These parts are down now; what has changed goes to the menu, to the pictures or into the latch."""
+        commands: list[Command] = []
         down, up, self._pressed = pressed - self._pressed, self._pressed - pressed, pressed
         for name in sorted(up):
             latch.release(CODES[name])  # also while the menu is open: what was held before is let go
         for name in sorted(down):
             if not (menu and menu.is_open):
-                latch.press(CODES[name])
+                if focus.is_shown and name in PICTURE_COMMANDS:
+                    commands.append(PICTURE_COMMANDS[name])
+                elif (is_taken := focus.press(MENU_KEYS.get(name, 0))) is not None:
+                    commands += [Command.CHOOSE] * is_taken
+                else:
+                    latch.press(CODES[name])
             elif menu.awaits:
                 menu.press(CODES[name])
             elif name in MENU_KEYS:
                 menu.press(MENU_KEYS[name])
+        return commands
 
     def _stick(self, name: str) -> tuple[float, float]:
         x, y = STICKS[name]

@@ -53,18 +53,28 @@ class Hud:
         """off -> min -> full -> off."""
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
 
-    def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings) -> None:
-        """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table."""
+    def draw_toast(self, surface: pygame.Surface, midbottom: tuple[int, int]) -> None:
+        """The line that was given to toast, as long as it is to be seen."""
+        if time.perf_counter() < self._toast_until:
+            unit = _unit(surface)
+            plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=midbottom)
+
+    def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, top: int = 0) -> None:
+        """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table.
+
+        top: where what lies at the upper edge ends
+        """
         if self.is_table_shown:
             buttons, commands = self._table
             _draw_table(surface, (buttons + self._pad_rows * self.has_pad, commands))
             return
-        unit = max(14, round(surface.get_height() / 34))
+        unit = _unit(surface)
         if self.level != "off":
-            self._draw_meters(surface, picture, readings, unit)
-            self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
+            self._draw_meters(surface, picture, readings, top)
+            if not (top and readings.is_paused):
+                self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
         if readings.divergence is not None:
-            _draw_divergence(surface, picture, readings.divergence, unit)
+            _draw_divergence(surface, picture, readings.divergence, max(picture.top, top), unit)
         curve = 0 if readings.divergence is None else CURVE * unit
         above_caps = surface.get_height() - max(curve, round((1 + self._caps.num_rows) * KEY * unit))
         if readings.rewound_s is not None:
@@ -72,37 +82,45 @@ class Hud:
             line = f"<<  {readings.rewound_s:.1f} s back  \u00b7  {kind}"
             plate(surface, [(line, LIT, round(1.4 * unit))], unit // 2, midbottom=(picture.centerx, above_caps))
         elif readings.is_paused:
-            plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=picture.center)
+            center = (picture.centerx, max(picture.centery, top + 6 * unit))
+            plate(surface, [("PAUSED", INK, 2 * unit), (readings.hint, DIM, unit)], unit, center=center)
         elif readings.hint:
             plate(surface, [(readings.hint, DIM, unit)], unit // 2, midbottom=(picture.centerx, above_caps))
         if readings.status:
-            plate(surface, [(readings.status, DIM, unit)], unit // 3, midtop=(picture.centerx, 3 * unit))
-        if time.perf_counter() < self._toast_until:
-            plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=(picture.centerx, above_caps - 2 * unit))
+            plate(surface, [(readings.status, DIM, unit)], unit // 3, midtop=(picture.centerx, top + 3 * unit))
+        self.draw_toast(surface, (picture.centerx, above_caps - 2 * unit))
 
-    def _draw_meters(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, unit: int) -> None:
-        """One line, or one item a line where the left bar is wide enough for that."""
-        items = _items(readings)
-        if self.level == "full":
+    def _draw_meters(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, top: int) -> None:
+        """From `top` on: one line, or one item a line where the left bar is wide enough for that; with all there is
+        at level full, if it has the whole height.
+        """
+        items, unit = _items(readings), _unit(surface)
+        corner = (unit // 2, top + unit // 2)
+        if self.level == "full" and not top:
             lines = [(self.title, INK, unit), *((text, DIM, unit) for text in items + _more_items(readings))]
             if readings.drift is not None:
                 lines.append(_drift_line(readings.drift, unit))
-            place = plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            place = plate(surface, lines, unit // 2, align="left", topleft=corner)
             _draw_sparks(surface, readings.spans, place.move(0, place.height + unit // 3).topleft, unit)
-        elif picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
+        elif not top and picture.left > max(lettering(text, unit, DIM).get_width() for text in items) + 2 * unit:
             lines = [(text, DIM, unit) for text in items]
-            plate(surface, lines, unit // 2, align="left", topleft=(unit // 2, unit // 2))
+            plate(surface, lines, unit // 2, align="left", topleft=corner)
         else:
             line = "  \u00b7  ".join(items)
-            plate(surface, [(line, INK, unit)], unit // 2, topleft=(unit // 2, unit // 2))
+            plate(surface, [(line, INK, unit)], unit // 2, topleft=corner)
         if readings.recording_s is not None:
             minutes, seconds = divmod(int(readings.recording_s), 60)
-            corner = (surface.get_width() - unit // 2, unit // 2)
+            corner = (surface.get_width() - unit // 2, top + unit // 2)
             lost = f", {readings.num_dropped} dropped" if readings.num_dropped else ""
             place = plate(
                 surface, [(f"      REC {minutes:02d}:{seconds:02d}{lost}", INK, unit)], unit // 2, topright=corner
             )
             pygame.draw.aacircle(surface, RED, (place.left + unit, place.centery), unit * 0.36)
+
+
+def _unit(surface: pygame.Surface) -> int:
+    """Height of a line in pixels."""
+    return max(14, round(surface.get_height() / 34))
 
 
 def _drift_line(drift: float, unit: int) -> Line:
@@ -123,7 +141,7 @@ def _draw_sparks(
         place = pygame.Rect(left, top, 19 * unit, round(1.5 * unit))
         fill(surface, place, PLATE, unit // 3)
         text = lettering(f"{name} {p50:.0f} / {p99:.0f} ms", unit, DIM)
-        surface.blit(text, (left + unit // 2, top + unit // 4))
+        surface.blit(text, (left + unit // 2, place.centery - text.get_height() // 2))
         line = pygame.Rect(left + 11 * unit, top + 2, 8 * unit - unit // 2, place.height - 4)
         most = max(*times, 1e-3) if len(times) > 1 else 0
         if most:
@@ -133,10 +151,12 @@ def _draw_sparks(
         top = place.bottom + 2
 
 
-def _draw_divergence(surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], unit: int) -> None:
+def _draw_divergence(
+    surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], top: int, unit: int
+) -> None:  # fmt: skip
     """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync."""
     for text, x in (("real", picture.left + picture.width // 4), ("dream", picture.left + picture.width * 3 // 4)):
-        plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, picture.top + 3 * unit))
+        plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, top + 3 * unit))
     place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), (CURVE - 2) * unit)
     place.midbottom = (picture.centerx, picture.bottom - unit)
     fill(surface, place, PLATE, unit // 2)
@@ -162,7 +182,7 @@ def _number(value: float, digits: int = 0) -> str:
 
 def _items(readings: Readings) -> list[str]:
     """The meters of level min; a world slower than it should be says how slow."""
-    fps = f"{_number(readings.fps, 1)} / {readings.world_fps:g} fps"
+    fps = f"{_number(readings.fps, 1)} / {round(readings.world_fps, 1):g} fps"
     if readings.fps < 0.93 * readings.world_fps:
         fps += f"  ({readings.fps / readings.world_fps:.1f}x)"
     return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms"]
@@ -176,7 +196,8 @@ def _more_items(readings: Readings) -> list[str]:
         *readings.facts,
         f"not seen {readings.num_unseen}, not recorded {readings.num_dropped}",
         f"start {readings.start}, seed {readings.seed}",
-        f"frame {readings.frame_index}" + ("" if readings.is_exact else " (approximate since the rewind)"),
+        f"branch {readings.branch}, frame {readings.frame_index}"
+        + ("" if readings.is_exact else " (approximate since the rewind)"),
     ]
 
 

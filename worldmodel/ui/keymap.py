@@ -51,7 +51,8 @@ class Command(StrEnum):
     QUIT = "quit"
     HOLD = "pause, because the window lost the focus"
     RESUME = "play, because the window was clicked"
-    CHOOSE = "take the picture that was clicked, or whose number was pressed"
+    CHOOSE = "take the picture that is meant: by a click, its number, or the arrows and Enter"
+    GO = "go to a frame of a branch"
     STOP_REWIND = "go on, because the key of time was let go"
     DROP = "open what was dropped on the window"
 

@@ -139,7 +139,6 @@ class Menu:
         fill(surface, surface.get_rect(), SHADE, 0)
         width, height = surface.get_size()
         unit = max(10, min(height // 24, width // 36))
-        row = round(1.9 * unit)
         title = self._page or "Menu"
         surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
         foot = (
@@ -148,9 +147,10 @@ class Menu:
             else "Up, Down, Left, Right, Enter  \u00b7  Esc back  \u00b7  or the mouse"
         )
         surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.4 * unit)))
-        items = self.items
+        items, room = self.items, height - round(5.5 * unit)
         self._cursor = min(self._cursor, len(items) - 1)
-        shown = max(1, (height - round(5.5 * unit)) // row)
+        row = max(round(1.5 * unit), min(round(1.9 * unit), room // len(items)))  # closer where that shows them all
+        shown = max(1, room // row)
         self._offset = max(0, min(self._cursor - shown // 2, len(items) - shown))
         self._places = []
         for number, item in list(enumerate(items))[self._offset : self._offset + shown]:
@@ -165,6 +165,17 @@ class Menu:
             self._places.append(place)
             if is_chosen and item.frame is not None:
                 _draw_picture(surface, item.frame, pygame.Rect(width * 2 // 3, round(3.4 * unit), width // 4, height))
+        if self._offset > 0:
+            _draw_mark(surface, self._places[0], unit, -1)
+        if self._offset + shown < len(items):
+            _draw_mark(surface, self._places[-1], unit, 1)
+
+
+def _draw_mark(surface: pygame.Surface, place: pygame.Rect, unit: int, up: int) -> None:
+    """There is more above (-1) or below (1) of what is drawn."""
+    x, y = place.right + unit, place.top + unit
+    points = [(x - unit // 2, y - up * unit // 3), (x + unit // 2, y - up * unit // 3), (x, y + up * unit // 3)]
+    pygame.draw.polygon(surface, LIT, points)
 
 
 def _draw_picture(surface: pygame.Surface, frame: Frame, place: pygame.Rect) -> None:

@@ -35,7 +35,8 @@ ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
 @dataclass(frozen=True)
 class Library:
     """worlds: what play.py's option world takes; recordings: a folder of episodes; keys, settings: files of the player
-    that the menu writes; starts: (title, frame) of each.
+    that the menu writes; starts: (title, frame) of each; here: the one of worlds that is played, None if it is a
+    recording; picture, recorded: of a world by name, of a recording by path, None as long as there is none.
     """
 
     worlds: tuple[str, ...] = ()
@@ -43,6 +44,9 @@ class Library:
     keys: Path = Path("keys.json")
     settings: Path = Path("settings.json")
     starts: Sequence[tuple[str, Frame]] = ()
+    here: str | None = None
+    picture: Callable[[str], Frame | None] = lambda name: None
+    recorded: Callable[[str], Frame | None] = lambda path: None
 
 
 class Table(Protocol):
@@ -95,7 +99,11 @@ def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
 
 
 def _worlds(table: Table) -> list[Item]:
-    return [Item(name, partial(table.leave_for, world=name, replay=None)) for name in table.library.worlds]
+    library, items = table.library, []
+    for name in library.worlds:
+        act = partial(table.leave_for, world=name, replay=None)
+        items.append(Item(name, act, "(here)" if name == library.here else "", library.picture(name)))
+    return items
 
 
 def _starts(table: Table) -> list[Item]:
@@ -130,7 +138,8 @@ def _recordings(table: Table, act: Callable[[Path], Callable[[], None]]) -> list
         paths = list_episodes(table.library.recordings)[::-1][:MOST_RECORDINGS]
     except EpisodeError:
         return []
-    return [Item(path.name, act(path), _facts(path)) for path in paths]
+    picture = table.library.recorded
+    return [Item(path.name, act(path), _facts(path), picture(str(path))) for path in paths]
 
 
 def _facts(path: Path) -> str:

@@ -17,24 +17,30 @@ from pathlib import Path
 import numpy as np
 
 from worldmodel.action import Action
-from worldmodel.ui.abilities import Busy, Computed, Eye, Gauged
+from worldmodel.ui.abilities import Busy, Computed, Decoding, Eye, Gauged
 from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.runner import Runner
-from worldmodel.ui.stats import DONE, END, FLIP, INPUT, START
+from worldmodel.ui.stats import DECODE, DONE, END, FLIP, INPUT, START
 
 METERS_S = 0.25  # between two readings of the averages, so that they can be read
 METER_FRAMES = 64  # averaged over
 SPARKS = 48  # frames of a sparkline
 STATM = Path("/proc/self/statm")
-SPANS = {"model": (START, END), "settle": (END, DONE), "present": (END, FLIP), "input": (INPUT, FLIP)}
+SPANS = {
+    "model": (START, END),
+    "decode": (DECODE, END),
+    "settle": (END, DONE),
+    "present": (END, FLIP),
+    "input": (INPUT, FLIP),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
     """nan or None where there is none. Times in ms, recording in s.
 
-    spans     name -> (p50, p99, the last frames' times): of the step, of the work after it, until it was shown, and
-              from the key to the flip; facts: lines about world and machine
+    spans     name -> (p50, p99, the last frames' times): of the step, of decoding in it, of the work after it,
+              until it was shown, and from the key to the flip; facts: lines about world and machine
     status    what the world is doing behind play
     drift     how far the frame's latent is from those of the training set (Eye.drift), at level full
     """
@@ -54,6 +60,7 @@ class Readings:
     start: str
     seed: int
     frame_index: int
+    branch: int
     divergence: Sequence[float | None] | None
     num_dropped: int
     num_unseen: int
@@ -94,6 +101,7 @@ class Meters:
             start=str(runner.start) if isinstance(runner.start, int) else "given",
             seed=runner.seed,
             frame_index=runner.frame_index,
+            branch=runner.branches.number,
             divergence=runner.divergence,
             num_dropped=runner.taping.num_dropped,
             num_unseen=runner.stats.num_frames - runner.stats.num_shown,
@@ -124,7 +132,8 @@ class Meters:
         used = memory_bytes()
         memory = [f"memory {used / 2**20:.0f} MiB"] if used else []
         known = [f"{name} {value}" for name, value in world.gauges().items()] if isinstance(world, Gauged) else []
-        self._facts = [*machine, *memory, *known]
+        is_one = isinstance(world, Decoding) and world.decode_s is None and stats.num_frames > 0
+        self._facts = [*machine, *memory, *known, *["decode: with model"] * is_one]
 
 
 def memory_bytes() -> int | None:

@@ -23,7 +23,18 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.states import Slots
 from worldmodel.env import Env, EpisodeEnd, Frame, Rewindable, Sampled
-from worldmodel.ui.abilities import Backed, Imaginative, Opening, Prospect, Seeded, Settling, change_steps, prospects
+from worldmodel.ui.abilities import (
+    Backed,
+    Decoding,
+    Imaginative,
+    Opening,
+    Prospect,
+    Seeded,
+    Settling,
+    change_steps,
+    prospects,
+)  # fmt: skip
+from worldmodel.ui.branches import Branches
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.mailbox import Mailbox
@@ -43,8 +54,8 @@ class Runner:
     step is skipped); uncapped never waits; turn steps only while a key or the mouse is used, at most at env.fps.
 
     For reading from the window's thread: world (the Env inside a Recorder); is_paused; is_over (the
-    episode has ended); start, seed and frame_index (steps since the reset); steps of the sampler; taping; saving; fan
-    (what-if); stats; mailbox.
+    episode has ended); start, seed and frame_index (steps since the reset); branches; steps of the sampler; taping;
+    saving; fan (what-if); stats; mailbox.
     Lines for the player appear in `messages`.
     """
 
@@ -70,13 +81,15 @@ class Runner:
         recorder = env if isinstance(env, Recorder) else None
         self.world = recorder.env if recorder else env
         self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
+        self.branches = Branches(env, self.tape)
         self._commands: queue.SimpleQueue[tuple[Command, Any]] = queue.SimpleQueue()
         self._wake, self._stop = threading.Event(), threading.Event()
         self.mailbox = Mailbox()
 
     def send(self, command: Command, number: Any = 0) -> None:
-        """Ask for a command; it is obeyed between two steps. number: which prospect, how many frames
-        back, or a start or slot and one more (0: the next); a start may also be a picture uint8 (H, W, 3).
+        """Ask for a command; it is obeyed between two steps. number: which prospect, how many frames back, (number of
+        a line, frame of it), or a start or slot and one more (0: the next); a start may also be a picture uint8
+        (H, W, 3).
         """
         self._commands.put((command, number))
         self._wake.set()
@@ -153,11 +166,14 @@ class Runner:
         event = self.latch.input_time if is_mine else None
         if isinstance(self.world, Replay):
             action = self.world.recorded_action or action  # what was pressed then, for the key caps
+        self.branches.go_on(self.frame_index)
         start = time.perf_counter()
         frame = self.env.step(action)
         end = time.perf_counter()
         self.frame_index += 1
         number = self.stats.add(event, latch, start, end)
+        if isinstance(self.world, Decoding) and self.world.decode_s is not None:
+            self.stats.decoded(number, end - self.world.decode_s)
         shown = self._publish(frame, action, number)
         self.tape.add(action, shown, self.steps, self.world.backend if isinstance(self.world, Backed) else None)
         if isinstance(self.world, Settling):
@@ -173,7 +189,27 @@ class Runner:
     def _publish(self, frame: Frame, action: Action = IDLE, number: int | None = None) -> Frame:
         return self.mailbox.put(frame, action, number)
 
+    def _leave(self) -> None:
+        """Keep the line up to here: what comes next is another."""
+        here = self.branches.here(self.frame_index, (self.start, self.seed), is_exact=self.is_exact)
+        self.branches.leave(here, self.frame_index)
+
+    def _go(self, number: int, index: int) -> None:
+        """Go to a frame of a line that was left, and wait there."""
+        self._leave()
+        went = self.branches.go(number, index)
+        if went is None:
+            self.messages.put(f"branch {number} is no longer kept")
+            return
+        frame, line, self.is_exact = went
+        (self.start, self.seed), self.frame_index, self.is_over = line.begun, index, False
+        self._moves.clear()
+        self._interrupt(frame)
+        kind = "exact" if self.is_exact else "approximate: further back than the memory goes"
+        self.messages.put(f"branch {number}, frame {index} ({kind})")
+
     def _reset(self) -> None:
+        self._leave()
         begin = self.opening.begin
         frame = begin(self.env) if begin else self.env.reset(start=self.start, seed=self.seed)
         self._moves, self._then_pauses = deque(self.opening.moves), False
@@ -181,14 +217,14 @@ class Runner:
         self.frame_index, self.is_over, self.is_exact = 0, False, True
         self._interrupt(frame)
         self.tape.begin(frame.copy(), is_reset=True)
+        self.branches.begin(0)
 
     def _obey(self) -> bool:
         """Carry out all waiting commands; True if one step is to be made although paused."""
         do_single = False
         while not self._commands.empty():
             command, number = self._commands.get()
-            if command is not Command.CHOOSE and self.fan:
-                self.fan = []
+            had_fan, self.fan = bool(self.fan), self.fan if command is Command.CHOOSE else []
             if command is not Command.REWIND:  # whatever else is asked for ends the rewind
                 self._stop_rewind()
             match command:
@@ -207,8 +243,10 @@ class Runner:
                 case Command.STEP_BACK:
                     if self.is_paused:
                         self._rewind(max(1, number))
-                case Command.WHAT_IF:
+                case Command.WHAT_IF if not had_fan:  # the same key leaves it
                     self._imagine()
+                case Command.GO:
+                    self._go(*number)
                 case Command.CHOOSE:
                     self._follow(number)
                 case Command.RESYNC:
@@ -239,6 +277,7 @@ class Runner:
 
     def _next_start(self, number: Any) -> None:
         """Start number - 1, or for 0 the next one; in a world with one start, the next seed. Or a picture."""
+        self._leave()  # which knows its start
         self.opening = Opening(())
         if not isinstance(number, int):
             self.start = number
@@ -258,6 +297,7 @@ class Runner:
         if isinstance(self.world, Seeded):
             self.world.seed += 1  # the same noise would lead to the same frame
         if is_lasting or not isinstance(self.env, Rewindable) or not self.env.reach()[0]:
+            self.branches.give_up(self.frame_index)
             self._reset()
             self.is_paused = is_lasting
             self.messages.put(f"the dream broke ({illness}): back to the start")
@@ -267,6 +307,7 @@ class Runner:
         self._interrupt(self.env.rewind(1 + back))  # the sick frame is one of those
         self.frame_index = before - back
         self.tape.cut(back)
+        self.branches.shorten(self.frame_index)
         self.tape.is_whole = False  # a reset and the same actions would not lead here
         self.messages.put(f"the dream broke ({illness}): back to {back / self.env.fps:.1f} s ago")
 
@@ -278,6 +319,9 @@ class Runner:
             return
         exact, farthest = self.env.reach()
         frames = min(frames, farthest)
+        if not frames:
+            return
+        self._leave()
         self.is_exact = self.is_exact and frames <= exact
         frame = self.env.rewind(frames)
         self.frame_index -= frames
@@ -311,6 +355,7 @@ class Runner:
     def _follow(self, number: int) -> None:
         """Play the chosen prospect, then wait again."""
         if number < len(self.fan):
+            self._leave()
             action = self.fan[number].action
             self.fan, self.is_paused, self._then_pauses = [], False, True
             self._moves = deque([(action, None)] * round(self.env.fps))
@@ -329,14 +374,17 @@ class Runner:
 
     def _load(self) -> None:
         """Return to the slot's state, if it has one that fits; else play goes on where it was."""
+        here = self.branches.here(self.frame_index, (self.start, self.seed), is_exact=self.is_exact)
         loaded = self.saving.load(self.env)
         if loaded:
+            self.branches.leave(here, self.frame_index)
             frame, self.frame_index, self.is_exact = loaded
             self._moves.clear()
             self.is_paused = self.is_paused and not self.is_over
             self.is_over = False
             self._interrupt(frame)
             self.tape.begin(frame.copy(), is_reset=False)
+            self.branches.begin(self.frame_index)
 
 
 def _wait_for(deadline: float, period: float) -> float:

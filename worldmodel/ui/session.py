@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pygame
 
 from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
@@ -92,7 +93,10 @@ class Session:
         self.hud = Hud(title, env.actions, self.latch.bindings, hud)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self.library, self.wanted = library or Library(), dict[str, Any]()
-        self.menu = window.menu = Menu(pages(self), [Item("Go on", self._resume)], [Item("Quit", self._quit)])
+        first = [Item("Go on", lambda: self.runner.send(Command.RESUME))]
+        if self.runner.can_go_back:
+            first.append(Item("Timeline", lambda: None, "what was, and the branches"))  # it lies under the menu
+        self.menu = window.menu = Menu(pages(self), first, [Item("Quit", self._quit)])
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
@@ -145,18 +149,26 @@ class Session:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.has_pad = self.window.pads.is_there
-            hint, in_full = self._hint(time.perf_counter()), self.hud.level == "full"
-            self.hud.draw(self.window.surface, picture, self.meters.read(self._shown, hint, in_full=in_full))
-            if self.window.menu and self.window.menu.is_open:
-                self.window.menu.draw(self.window.surface)
-            else:
-                hidden = self.hud.is_table_shown
-                self.window.choices = self.strips.draw(self.window.surface, is_hidden=hidden)
+            self._draw_over(picture, self._shown)
             self.window.flip()
             self._drawn_at = time.perf_counter()
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
                 self.runner.stats.shown(newest.number, self._drawn_at)
+
+    def _draw_over(self, picture: pygame.Rect, shown: Shown) -> None:
+        """The menu; or save slots, timeline or what-if, and the meters below; or the key table."""
+        surface, hud, top = self.window.surface, self.hud, 0
+        if self.window.menu and self.window.menu.is_open:
+            self.window.menu.draw(surface)
+            hud.draw_toast(surface, (picture.centerx, surface.get_height() - surface.get_height() // 12))
+            return
+        if hud.is_table_shown:
+            self.window.focus.hide()
+        else:
+            top = self.strips.draw(surface, self.window.focus, has_pad=hud.has_pad)
+        readings = self.meters.read(shown, self._hint(time.perf_counter()), in_full=hud.level == "full")
+        hud.draw(surface, picture, readings, top)
 
     def _obey(self, command: Command) -> None:
         """Do what concerns the window; pass the rest on to the model's thread."""
@@ -181,12 +193,14 @@ class Session:
                 self.open(Path(self.window.dropped.pop(0)))
             case Command.RESUME | Command.PAUSE:
                 self.hud.is_table_shown = False
+                if command is Command.PAUSE:
+                    self.window.lend(is_lent=not self.runner.is_paused)  # for a click on the pictures
                 self.runner.send(command)
             case Command.NEXT_SLOT | Command.SAVE | Command.LOAD:
                 self.runner.send(command)
                 self.strips.show_slots()
             case Command.CHOOSE:
-                self.strips.choose(self.window.chosen)
+                self.strips.choose(self.window.focus.number)
             case _:
                 self.runner.send(command)
 
@@ -248,9 +262,6 @@ class Session:
         except OSError as error:
             self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
 
-    def _resume(self) -> None:
-        self.runner.send(Command.RESUME)
-
     def _quit(self) -> None:
         self._is_quitting = True
 
@@ -281,7 +292,8 @@ class Session:
         if self.runner.is_over:
             return "the end  \u00b7  F4 again"
         if self.runner.is_paused:
-            return "P go on  \u00b7  . one step  \u00b7  F1 keys"
+            has_pictures = self.hud.has_pad and self.window.focus.is_shown
+            return ("B" if has_pictures else "P") + " go on  \u00b7  . one step  \u00b7  F1 keys"
         if self.window.is_captured or now - self._begun_at > HINT_S:
             return ""
         return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"

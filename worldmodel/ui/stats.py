@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-KEPT_FRAMES = 16_384  # 15 minutes at 17.5 fps, 768 KiB: enough for a benchmark, constant over a long evening
-INPUT, LATCH, START, END, FLIP, DONE = range(6)
+KEPT_FRAMES = 16_384  # 15 minutes at 17.5 fps, 896 KiB: enough for a benchmark, constant over a long evening
+INPUT, LATCH, START, END, FLIP, DONE, DECODE = range(7)
 
 
 class Stats:
@@ -18,6 +18,7 @@ class Stats:
 
     INPUT  oldest event the frame answers, nan if nothing new was pressed or moved
     LATCH  the input was read; START, END: of env.step; FLIP: it was on the screen, nan if it never was
+    DECODE decoding began, which ends with END; nan where that is not known
     DONE   the world was ready for the next step (END, and what Engine.settle took after it)
 
     num_frames steps made, num_shown frames that reached the screen, num_flips redraws (also without a new frame).
@@ -25,7 +26,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.num_frames = self.num_shown = self.num_flips = 0
-        self._times = np.full((KEPT_FRAMES, 6), np.nan)
+        self._times = np.full((KEPT_FRAMES, 7), np.nan)
         self._intervals = np.full(KEPT_FRAMES, np.nan)  # since the END before; nan across a pause or a reset
         self._last_end = np.nan
 
@@ -34,9 +35,13 @@ class Stats:
         number, self.num_frames = self.num_frames, self.num_frames + 1
         row = number % KEPT_FRAMES
         self._intervals[row] = end - self._last_end
-        self._times[row] = (np.nan if event is None else event, latch, start, end, np.nan, end)
+        self._times[row] = (np.nan if event is None else event, latch, start, end, np.nan, end, np.nan)
         self._last_end = end
         return number
+
+    def decoded(self, number: int, begun: float) -> None:
+        """Note when the decoding of frame `number` began."""
+        self._times[number % KEPT_FRAMES, DECODE] = begun
 
     def settled(self, number: int, done: float) -> None:
         """Note when the world was ready for the step after frame `number`."""
@@ -52,7 +57,7 @@ class Stats:
         self.num_shown += 1
 
     def times(self, last: int = KEPT_FRAMES) -> np.ndarray:
-        """float64 (n, 6): up to `last` newest frames, oldest first; columns INPUT, LATCH, START, END, FLIP, DONE."""
+        """float64 (n, 7): up to `last` newest frames, oldest first; columns INPUT to DECODE."""
         return self._times[self._rows(last)]
 
     def fps(self, last: int = KEPT_FRAMES) -> float:

@@ -57,6 +57,16 @@ class Tape:
         for _ in range(min(frames, len(self._steps) - 1)):
             self._steps.pop()
 
+    def copy(self) -> Tape:
+        """Another tape of the same frames, which are not copied."""
+        other = Tape.__new__(Tape)
+        other._steps, other.is_whole, other._made_by = self._steps.copy(), self.is_whole, self._made_by
+        return other
+
+    def take(self, other: Tape) -> None:
+        """Hold what the other holds."""
+        self._steps, self.is_whole, self._made_by = other._steps.copy(), other.is_whole, other._made_by
+
     def frames(self) -> list[Frame]:
         """The frames, oldest first."""
         return [frame for _, frame, _ in list(self._steps)]

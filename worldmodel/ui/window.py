@@ -19,6 +19,7 @@ import pygame
 
 from worldmodel.env import Frame
 from worldmodel.ui import gamepad
+from worldmodel.ui.focus import Focus
 from worldmodel.ui.menu import Overlay
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
@@ -119,12 +120,11 @@ class Window:
         pygame.key.stop_text_input()  # no input method pops up over the game
         pygame.event.set_blocked(None)
         pygame.event.set_allowed(EVENTS)
-        self.size_hw, self.is_captured = size_hw, False
+        self.size_hw, self.is_captured, self._was_captured = size_hw, False, False
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
-        self.choices: list[pygame.Rect] = []  # places that a click, or the key of its number, chooses
-        self.chosen = 0
+        self.focus = Focus()  # among the pictures that are shown while the world stands still
         self.dropped: list[str] = []  # files that were dropped on it, oldest first
         self.pads = gamepad.Gamepads()
 
@@ -175,6 +175,14 @@ class Window:
         pygame.mouse.set_relative_mode(False)
         pygame.event.set_grab(False)
         pygame.mouse.set_visible(True)
+
+    def lend(self, *, is_lent: bool) -> None:
+        """Give the pointer back for a while; after it, it is captured again if it was."""
+        if is_lent:
+            self._was_captured = self.is_captured
+            self.release()
+        elif self._was_captured:
+            self.capture()
 
     def toggle_fullscreen(self) -> None:
         """Between the window's last size and the whole desktop; a captured mouse stays captured."""
