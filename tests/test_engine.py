@@ -189,7 +189,7 @@ def test_a_thinned_line_is_exact_for_its_newest_frames_and_nearly_so_before(path
     before = play(env, 60)
     line = env.thinned(env.past(), 13)
     assert line.exact == 13
-    assert len(line.moments) == 13 + env._cache.slots
+    assert len(line.moments) == 13 + env._cache.sight.reach + 1
     env.reset(start=1, seed=2)
     env.return_to(line)
     assert env.reach() == (13, 59)
