@@ -48,10 +48,9 @@ def begun(path, backend="eager"):
 class Ready:
     """Code that is there at once: eager, called compiled."""
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, whole):
         self.code, self.problem, self.wants_sample, self.pace_ms = None, None, True, (9.0, 4.0)
-        world = worldmodel.load(recipe.world)
-        self._whole = WholeFrame(world.model, world.tokenizer, world.sigmas[2], world.noise_scale)
+        self._whole = whole
 
     def offer(self, inputs, latent, frame_ms):
         self.wants_sample, self.code = False, self._whole
@@ -60,7 +59,7 @@ class Ready:
 class Failing:
     code, problem, wants_sample = None, "no compiler", False
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, whole):
         pass
 
 
@@ -148,7 +147,8 @@ def test_machine_code_that_dreams_otherwise_or_is_slower_is_refused(path, monkey
     world = worldmodel.load(path)
     monkeypatch.setattr("worldmodel.backends.compiled.build_beside", lambda recipe, stop: None)
     monkeypatch.setattr("worldmodel.backends.compiled.Compiled", lambda path: lambda *inputs: (inputs[3] + 1, None))
-    candidate = Candidate(Recipe(path, world.sha256, 2, "float32", 1))
+    whole = WholeFrame(world.model, world.tokenizer, world.sigmas[2], world.noise_scale)
+    candidate = Candidate(Recipe(path, world.sha256, 2, "float32", 1), whole)
     inputs = example(world, torch.float32, 2)
     candidate.offer(inputs, made(inputs.x0 + 1), took_ms)
     candidate._thread.join()

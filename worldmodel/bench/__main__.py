@@ -31,7 +31,7 @@ from worldmodel.bench.rungs import in_precision, ladder, reference
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "dtype": "auto", "steps": 0, "threads": 1, "frames": 100, "parity": 64,
-    "only": "abcdefg", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
+    "only": "abcdefgh", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
 }  # fmt: skip
 SLOW = 3  # frames that rungs without a memory make before they are measured
 
