@@ -78,6 +78,23 @@ def test_other_code_takes_over_while_playing_and_the_dream_goes_on(path, impatie
     assert (env.backend, told) == ("compiled:2", ["frames are compiled:2 from now on: 4.0 ms instead of 9.0"])
 
 
+def test_what_other_code_has_made_is_not_called_exact(path, impatient):
+    """After a change of code, a rewind to before it said exact, though the frames that follow differ by rounding."""
+    impatient(Ready)
+    env = begun(path, "auto")
+    env.frames.changed = lambda line: counts.append(env._index + 1)  # the frame at hand is still made as before
+    counts = []
+    play(env, 25)
+    assert env.reach() == (25 - counts[0], 25)
+    env.rewind(25 - counts[0] + 2)
+    assert env.reach() == (0, counts[0] - 2)
+    play(env, 3)
+    assert env.reach()[0] == 3  # those were made anew
+    env.reset(start=0, seed=3)
+    play(env, 5)
+    assert env.reach() == (5, 5)
+
+
 def test_code_does_not_change_while_it_may_not(path, impatient):
     impatient(Ready)
     env = begun(path, "auto")
