@@ -15,8 +15,10 @@ import worldmodel
 from worldmodel.backends import written
 from worldmodel.backends.compiled import Recipe, load, recipe_for
 from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.batch import Dreams
 from worldmodel.bench.measure import relative
 from worldmodel.bench.rungs import _whole, in_precision, reference
+from worldmodel.bundle import WorldError
 
 needs_compiler = pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")
 needs_bfloat16 = pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs AVX-512 BF16")
@@ -88,6 +90,24 @@ def test_the_engine_plays_by_it_and_goes_back_to_the_byte(path):
     assert isinstance(env.frames._compiled[2], written.Written)
     env.rewind(9)
     assert np.array_equal(np.stack([env.step(worldmodel.Action()) for _ in range(9)]), before[11:])
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_many_dreams_in_turn_are_those_of_a_batch(path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    made = []
+    for backend in ("eager", "compiled"):
+        dreams = Dreams(worldmodel.load(path), 3, "cpu", dtype="float32", backend=backend)
+        dreams.reset([0, 1, 0], [5, 6, 7])
+        made.append(np.stack([dreams.step(np.eye(3)) for _ in range(12)]).astype(int))
+    assert np.abs(made[0] - made[1]).max() <= 1
+
+
+@pytest.mark.parametrize(("backend", "word"), [("compiled", "no code is written"), ("fast", "unknown")])
+def test_dreams_by_code_that_there_is_not_are_refused(folder, backend, word):
+    with pytest.raises(WorldError, match=word):
+        Dreams(worldmodel.load(make_world(folder / f"tiny-{backend}")), 3, "cpu", dtype="float32", backend=backend)
 
 
 @needs_compiler
