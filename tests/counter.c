@@ -12,4 +12,6 @@ void *calloc(size_t number, size_t size) { return ++calls, __libc_calloc(number,
 void *realloc(void *old, size_t size) { return ++calls, __libc_realloc(old, size); }
 void *memalign(size_t align, size_t size) { return ++calls, __libc_memalign(align, size); }
 void *aligned_alloc(size_t align, size_t size) { return ++calls, __libc_memalign(align, size); }
-int posix_memalign(void **to, size_t align, size_t size) { return ++calls, (*to = __libc_memalign(align, size)) ? 0 : 12; }
+int posix_memalign(void **to, size_t align, size_t size) {
+    return ++calls, (*to = __libc_memalign(align, size)) ? 0 : 12;
+}

@@ -8,6 +8,8 @@
 #include "network.h"
 #include "picture.h"
 
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
 struct Frame {
     static constexpr int LATENT = CHANNELS * TOKENS, ROWS = 1 + STEPS, FEATURES = 6 * ACTIONS;
     float sigmas[STEPS], noise_scale, levels[ROWS * WIDTH];
@@ -41,12 +43,15 @@ struct Frame {
                                  std::sin(3 * pi * u), std::cos(3 * pi * u)};
                 for (int j = 0; j < 6; ++j) features[t * FEATURES + j * ACTIONS + i] = narrow(waves[j]);
             }
-        multiply<2>(action_in, features, [&](int t, int d, Vec sum) { store(action_hidden + t * WIDTH + d, silu(sum)); });
+        multiply<2>(action_in, features,
+                    [&](int t, int d, Vec sum) { store(action_hidden + t * WIDTH + d, silu(sum)); });
         multiply<2>(action_out, action_hidden, [&](int t, int d, Vec sum) { store(action + t * WIDTH + d, sum); });
         for (int row = 0; row < ROWS; ++row)
             for (int d = 0; d < WIDTH; d += LANES)
-                store(condition + row * WIDTH + d, silu(load(levels + row * WIDTH + d) + load(action + (row > 0) * WIDTH + d)));
-        multiply<ROWS>(modulation, condition, [&](int row, int n, Vec sum) { store(known + row * MODULATION + n, sum); });
+                store(condition + row * WIDTH + d,
+                      silu(load(levels + row * WIDTH + d) + load(action + (row > 0) * WIDTH + d)));
+        multiply<ROWS>(modulation, condition,
+                       [&](int row, int n, Vec sum) { store(known + row * MODULATION + n, sum); });
     }
 
     // looks: of the commit, of the first pass beside it, and of the passes after.
@@ -73,7 +78,7 @@ struct Frame {
 };
 
 // arrays: float32, in the order in which they are read. Null if they are not those of this code.
-extern "C" __attribute__((visibility("default"))) void *frame_new(const float *const *arrays, const int64_t *lengths, int number) {
+EXPORTED void *frame_new(const float *const *arrays, const int64_t *lengths, int number) {
     Frame *frame = new (std::align_val_t(64), std::nothrow) Frame;
     if (!frame) return nullptr;
     Weights from{arrays, lengths, number};
@@ -83,18 +88,19 @@ extern "C" __attribute__((visibility("default"))) void *frame_new(const float *c
     return nullptr;
 }
 
-extern "C" __attribute__((visibility("default"))) void frame_free(void *frame) { ::operator delete(frame, std::align_val_t(64)); }
+EXPORTED void frame_free(void *frame) { ::operator delete(frame, std::align_val_t(64)); }
 
 // inputs: rings of keys, rings of values, (ages, bias, write, whole) of the merged pass and of those after it, x0,
 // moves, noise: as WholeFrame.forward takes them, contiguous.
-extern "C" __attribute__((visibility("default"))) void frame_run(void *frame, void *const *inputs, float *latent, uint8_t *picture) {
+EXPORTED void frame_run(void *frame, void *const *inputs, float *latent, uint8_t *picture) {
     Element *const *rings = reinterpret_cast<Element *const *>(inputs);
     void *const *rest = inputs + 2 * LAYERS;
     Look looks[3];
     for (int i = 0; i < 3; ++i) {
         void *const *from = rest + (i < 2 ? 0 : 4);
         const int row = i % 2;
-        looks[i].read(static_cast<const int64_t *>(from[0]) + row * SLOTS, static_cast<const float *>(from[1]) + row * SLOTS,
+        looks[i].read(static_cast<const int64_t *>(from[0]) + row * SLOTS,
+                      static_cast<const float *>(from[1]) + row * SLOTS,
                       static_cast<const int64_t *>(from[2])[row], static_cast<const int64_t *>(from[3]) + row * NEAR);
     }
     static_cast<Frame *>(frame)->run(rings, rings + LAYERS, looks, static_cast<const float *>(rest[8]),
