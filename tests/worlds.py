@@ -13,11 +13,24 @@ ACTIONS = ActionSpace(("forward", "attack"), (20.0, 0.0))
 
 def make_world(folder, name="tiny", **far):
     """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames, a teacher."""
-    torch.manual_seed(3)
     sizes = TokenizerConfig(size_hw=[16, 24], channels=5, patch=8, widths=[8, 8, 4], whiten=0.0)
     config = ModelConfig(
         width=32, layers=2, heads=4, temporal_heads=2, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3], **far)
     )
+    return _write(folder, name, sizes, config)
+
+
+def make_full_world(folder, name="full"):
+    """The same in sizes that fill vectors, for code written by hand: frames 32 x 48, latents (16, 2, 3)."""
+    sizes = TokenizerConfig(size_hw=[32, 48], channels=16, patch=16, widths=[48, 32, 16], whiten=0.0)
+    config = ModelConfig(
+        width=96, layers=2, heads=3, temporal_heads=1, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3])
+    )
+    return _write(folder, name, sizes, config)
+
+
+def _write(folder, name, sizes, config):
+    torch.manual_seed(3)
     model = CausalDiT(config, sizes.latent_shape, ACTIONS.size)
     with torch.no_grad():
         for p in model.parameters():
@@ -27,7 +40,7 @@ def make_world(folder, name="tiny", **far):
         "sigmas": {"1": [1.0], "2": [1.0, 0.5]}, "noise_scale": 1.25,
         "steps": 2, "starts": ["a", "b"], "licence": "none", "training": {},
     }  # fmt: skip
-    frames = torch.randint(0, 256, (2, 5, 16, 24, 3), dtype=torch.uint8)
+    frames = torch.randint(0, 256, (2, 5, *sizes.size_hw, 3), dtype=torch.uint8)
     nets = {"student": model, "tokenizer": Tokenizer(sizes), "teacher": CausalDiT(config, sizes.latent_shape, 3)}
     write_bundle(folder, info, nets, frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")
     seal(folder)

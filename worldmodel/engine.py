@@ -98,8 +98,10 @@ class Engine:
         self._begun: dict[str, Any] = {}  # the memory as it was before the oldest moment
         self._index = 0  # frames dreamed since the start
         self._first_time = 0  # what the memory calls frame 0
+        self._other_code = 0  # of those, how many were made by other code than makes them now
         self._start_frame: Frame | None = None
         self.frames = Frames(world, self.device, self.dtype, backend, self.steps)
+        self._made_by = self.backend
 
     @property
     def steps(self) -> int:
@@ -133,6 +135,7 @@ class Engine:
         self._is_faded = False
         self._begun = self._cache.state()
         self._index, self._first_time = index, self._cache.length - index
+        self._other_code, self._made_by = index, self.backend
         self._start_frame = frame
 
     def step(self, action: Action) -> Frame:
@@ -144,6 +147,8 @@ class Engine:
     @torch.inference_mode()
     def _step(self, action: Action) -> Frame:
         self._recall()
+        if self.backend != self._made_by:
+            self._other_code, self._made_by = self._index, self.backend
         vector = torch.from_numpy(self.actions.to_vector(action)).view(1, 1, -1).to(self.device)
         last = self._pending
         is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
@@ -248,6 +253,7 @@ class Engine:
         return {
             "world": self.world.sha256, "cache": self._cache.state(), "index": self._index, "seed": self.seed,
             "steps": self._steps, "frame": torch.from_numpy(np.array(frame)), "pending": pending,
+            "backend": self.backend,
         }  # fmt: skip
 
     @torch.inference_mode()
@@ -265,12 +271,16 @@ class Engine:
         if pending is not None:
             self._moments.append(Moment(pending["latent"], pending["action"], frame))
             self._index += 1
+        if state.get("backend") != self.backend:  # also saves from before backends were named
+            self._other_code = self._index
         return frame  # type: ignore[no-any-return]
 
     def reach(self) -> tuple[int, int]:
-        """How many frames one can go back exactly, and at all."""
-        exact = self._index - self._oldest
-        return exact, max(exact, len(self._faded) + len(self._moments) - 1 if self._faded else 0)
+        """How many frames one can go back exactly, and at all. What other code has made is not made again exactly."""
+        remembered = self._index - self._oldest
+        farthest = max(remembered, len(self._faded) + len(self._moments) - 1 if self._faded else 0)
+        others = self._other_code if self.backend == self._made_by else self._index
+        return min(remembered, self._index - others), farthest
 
     @property
     def _seen(self) -> int:
@@ -293,6 +303,7 @@ class Engine:
         the latents of the frames before.
         """
         oldest = self._oldest
+        self._other_code = min(self._other_code, max(self._index - frames, oldest))
         if self._index - frames < oldest and self._faded:
             return self._rewind_faded(self._index - frames)
         goal = max(self._index - frames, oldest)
@@ -317,7 +328,7 @@ class Engine:
         goal = max(goal, self._index - len(known) + 1)
         self._faded = deque(known[: len(known) - (self._index - goal)], maxlen=FADED)
         self._moments.clear()
-        self._index, self._is_faded = goal, True
+        self._index, self._is_faded, self._other_code = goal, True, min(self._other_code, goal)
         self._start_frame = self.tokenizer.decode(self._faded[-1][0][0, 0]).cpu().numpy()
         return self._start_frame
 

@@ -156,12 +156,13 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
         opened = Venue(both, "", (), slots, engine=engine)
     folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
     recorder = Recorder(opened.env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
-    if opened.engine:
+    if opened.engine and opened.slots:
         opened.engine.frames.may_change = lambda: not recorder.is_recording
+        opened.engine.frames.changed = partial(_note_code, opened.engine, about["sampler"], opened.slots)
     if cfg.record:
         recorder.start()
     where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
-    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye)
+    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye, opened.engine)
 
 
 def _real(cfg: VenueConfig, game: str, tell: Tell) -> Venue:
@@ -191,11 +192,23 @@ def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell, back
     threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
     engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
     sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend}
-    engine.frames.changed = lambda line: sampler.update(backend=engine.backend)
     about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
     about["check"] = partial(diagnosis, engine)
-    build = f"{VERSION}, torch {torch.__version__}, {platform.machine()}, {engine.device}, {engine.dtype}"
-    slots = Slots(Path(cfg.saves) / safe_name(world.name), f"world {world.sha256}", build)
+    slots = Slots(Path(cfg.saves) / safe_name(world.name), f"world {world.sha256}", _build_of(engine))
     starts = [(title, frames[-1].numpy()) for title, frames in zip(world.starts, world.start_frames, strict=True)]
     eye = Eye(world.tokenizer, world.start_frames[:, ::KNOWN_EVERY].flatten(0, 1))
     return Venue(engine, "", starts, slots, eye, engine)
+
+
+def _build_of(engine: Any) -> str:
+    """What equal frames to the byte need: versions, machine, precision, and the code that makes the frames now."""
+    import torch
+
+    where = f"{platform.machine()}, {engine.device}, {engine.dtype}"
+    return f"{VERSION}, torch {torch.__version__}, {where}, {engine.backend}"
+
+
+def _note_code(engine: Any, sampler: dict[str, Any], slots: Slots, line: str) -> None:
+    """Other code makes the frames from now on: recordings and saves are to say so."""
+    sampler.update(backend=engine.backend)
+    slots.build = _build_of(engine)

@@ -1,8 +1,9 @@
 """Machine code of the whole frame: made once beside play, kept on disk, taken over between two frames.
 
 Recipe       what the code depends on, and where it lies on the disk
-build        make the code: a minute or two of a core, and a C++ compiler
-Compiled     the code as a function, called like WholeFrame
+recipe_for   the best there is: written by hand (written.py) where that fits, else made by torch's compiler
+build        make code by torch's compiler: a minute or two of a core, and a C++ compiler
+Compiled     such code as a function, called like WholeFrame
 Candidate    code on its way: a quiet process builds it, a thread loads it and checks it against a frame of play
 
 python -m worldmodel.backends.compiled WORLD STEPS DTYPE THREADS builds in this process, at the lowest priority.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import platform
 import queue
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from worldmodel.backends import written
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.native import Native
 from worldmodel.bundle import World, read_bundle
@@ -34,6 +37,7 @@ from worldmodel.bundle import World, read_bundle
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 SOURCES = ("backends/frame.py", "diffusion/flow.py", "diffusion/rollout.py", "model/*.py", "tokenizer/autoencoder.py")
+WRITTEN = ("backends/cpp/*", "backends/written.py")
 FAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # relative error of one frame's latent beyond which code is refused
 POLL_S = 0.1
 LIBRARY = (".so", ".dll", ".pyd")
@@ -60,28 +64,47 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Whole frames of a world with so many steps, in a precision (float32, bfloat16), on so many threads."""
+    """Whole frames of a world with so many steps, in a precision (float32, bfloat16), on so many threads. sizes: of
+    code written by hand, which serves every world of these sizes; None: torch's compiler makes it for this world.
+    """
 
     world: Path
     sha256: str
     steps: int
     dtype: str
     threads: int
+    sizes: written.Sizes | None = None
 
     @property
     def path(self) -> Path:
-        """Where the code lies: the name says of which world, sources, torch and processor it is."""
-        parts = [
-            self.sha256,
-            self.steps,
-            self.dtype,
-            self.threads,
-            torch.__version__,
-            torch.backends.cpu.get_cpu_capability(),
-        ]
-        sources = [path for pattern in SOURCES for path in sorted(ROOT.glob(pattern))]
-        digest = hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources))
-        return cache_folder() / f"frame-{digest.hexdigest()[:24]}.so"
+        """Where the code lies: the name says of which world or sizes, sources, torch and processor it is."""
+        if self.sizes:
+            return cache_folder() / f"written-{_digest([*self.sizes.definitions(), _processor()], WRITTEN)}.so"
+        capability = torch.backends.cpu.get_cpu_capability()
+        parts = [self.sha256, self.steps, self.dtype, self.threads, torch.__version__, capability]
+        return cache_folder() / f"frame-{_digest(parts, SOURCES)}.so"
+
+
+def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Recipe:
+    """Of the best code for these frames on this machine."""
+    sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
+    name = str(dtype).removeprefix("torch.")
+    best = sizes if written.can_write(sizes, threads) else None
+    return Recipe(world.path, world.sha256, steps, name, threads, best)
+
+
+def _digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
+    sources = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    return hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources)).hexdigest()[
+        :24
+    ]
+
+
+def _processor() -> str:
+    """What this processor can do, in its own words: code for it may not run on another."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    return next((line for line in lines if line.startswith("flags")), platform.processor())
 
 
 def cache_folder() -> Path:
@@ -122,11 +145,18 @@ def build(program: nn.Module, inputs: tuple[Any, ...], path: Path) -> None:
 
 def build_world(world: World, recipe: Recipe) -> None:
     """Build what a recipe names."""
+    if recipe.sizes:
+        return written.build(recipe.sizes, recipe.path)
     torch.set_num_threads(recipe.threads)
     dtype = getattr(torch, recipe.dtype)
     inputs = example(world, dtype, recipe.steps)
     tokenizer = world.tokenizer.to(dtype)
     build(WholeFrame(world.model, tokenizer, world.sigmas[recipe.steps], world.noise_scale), inputs, recipe.path)
+
+
+def load(recipe: Recipe, whole: WholeFrame) -> Frame:
+    """The code that a recipe names, with the weights of `whole`. OSError or RuntimeError if it is not there."""
+    return written.Written(recipe.path, whole) if recipe.sizes else Compiled(recipe.path)
 
 
 class Compiled:
@@ -151,11 +181,13 @@ class Candidate:
     pace_ms: of a frame, by the old code and by this.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.code: Compiled | None = None
+    def __init__(self, recipe: Recipe, whole: WholeFrame) -> None:
+        """whole: what the code is to make, for its weights."""
+        self.code: Frame | None = None
         self.problem: str | None = None
         self.wants_sample = False
         self.pace_ms = (0.0, 0.0)
+        self._whole = whole
         self._recipe, self._samples = recipe, queue.SimpleQueue[tuple[Inputs, Tensor, float] | None]()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="compile", daemon=True)
@@ -178,7 +210,7 @@ class Candidate:
         torch.set_num_threads(self._recipe.threads)  # OpenMP counts anew in every thread
         try:
             build_beside(self._recipe, self._closed)
-            code = Compiled(self._recipe.path)
+            code = load(self._recipe, self._whole)
             self.wants_sample = True
             sample = self._samples.get()
             if sample is None:
@@ -250,7 +282,7 @@ def main(arguments: list[str]) -> None:
     if hasattr(os, "nice"):
         os.nice(19)
     world = read_bundle(folder)
-    build_world(world, Recipe(Path(folder), world.sha256, int(steps), dtype, int(threads)))
+    build_world(world, recipe_for(world, int(steps), getattr(torch, dtype), int(threads)))
 
 
 if __name__ == "__main__":

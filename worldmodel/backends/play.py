@@ -4,7 +4,8 @@ Frames   one world's frames by number of steps, by the fastest code there is
 Timed    a tokenizer that takes its time
 
     eager      packed weights: there at once, everywhere
-    compiled   machine code of the whole frame, waited for: one to two minutes of a core the first time
+    compiled   machine code of the whole frame, waited for the first time: ten seconds of a core where it is written
+               by hand, a minute or two where torch's compiler makes it
     auto       eager until the machine code is ready and has made one frame of play alike, then that
     (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled one of fused kernels)
     compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
@@ -24,7 +25,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from worldmodel.backends.compiled import Candidate, Compiled, Inputs, Made, Recipe, build_beside
+from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, load, recipe_for
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
 from worldmodel.backends.packed import can_pack, pack
@@ -69,7 +70,7 @@ class Frames:
         self.decode_s: float | None = None
         self._world, self._device, self._dtype = world, device, dtype
         self._eager: dict[int, WholeFrame] = {}
-        self._compiled: dict[int, Compiled] = {}
+        self._compiled: dict[int, Frame] = {}
         self._candidates: dict[int, Candidate] = {}
         self._wish = kind if device.type == "cpu" else "eager"
         self._graph_wish = kind if device.type == "cuda" and kind != "eager" else ""
@@ -137,13 +138,12 @@ class Frames:
         return self._eager[steps]
 
     def _recipe(self, steps: int) -> Recipe:
-        name = str(self._dtype).removeprefix("torch.")
-        return Recipe(self._world.path, self._world.sha256, steps, name, torch.get_num_threads())
+        return recipe_for(self._world, steps, self._dtype, torch.get_num_threads())
 
     def _wait_for(self, steps: int) -> None:
         try:
             build_beside(self._recipe(steps), threading.Event())
-            self._compiled[steps] = Compiled(self._recipe(steps).path)
+            self._compiled[steps] = load(self._recipe(steps), self._whole(steps))
         except (OSError, RuntimeError) as error:
             raise WorldError(f"backend=compiled: {error}. Play with backend=eager.") from error
 
@@ -155,7 +155,7 @@ class Frames:
             self._waiting[steps] -= 1
             if self._waiting[steps] > 0:
                 return None
-            self._candidates[steps] = Candidate(self._recipe(steps))
+            self._candidates[steps] = Candidate(self._recipe(steps), self._whole(steps))
         candidate = self._candidates[steps]
         if candidate.problem is not None:
             log.warning("no machine code (%s): play goes on as it is", candidate.problem)

@@ -31,7 +31,7 @@ from worldmodel.bench.rungs import in_precision, ladder, reference
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "dtype": "auto", "steps": 0, "threads": 1, "frames": 100, "parity": 64,
-    "only": "abcdefg", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
+    "only": "abcdefgh", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
 }  # fmt: skip
 SLOW = 3  # frames that rungs without a memory make before they are measured
 
@@ -75,7 +75,8 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     known["contended"] = _contended([one for one in begun if one.rung.is_same], chosen) if chosen["contended"] else []
     known["first_frame"] = first_frame(chosen["world"]) if chosen["first"] else {}
     sizes = [int(size) for size in chosen["envs"].split(",") if size]
-    known["envs"] = batches(world, sizes, chosen["dtype"], steps, chosen["frames"])
+    kinds = {"eager": ""} | ({"compiled": ", one after another by hand"} if chosen["compiled"] else {})
+    known["envs"] = batches(world, sizes, chosen["dtype"], steps, chosen["frames"], kinds)
     known["peak_mb"] = peak_mb()
     known["memory_mb"] = sum(u.nbytes for u in inputs.keys + inputs.values) / 2**20
     return known

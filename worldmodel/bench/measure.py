@@ -10,6 +10,7 @@ first_frame, peak_mb   how long from nothing to the first dreamed frame; how muc
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import resource
 import subprocess
@@ -80,18 +81,22 @@ def in_turn(rungs: list[Warm], frames: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def batches(world: World, sizes: list[int], dtype: str, steps: int, frames: int) -> dict[str, float]:
-    """Milliseconds of this thread that one dream's frame takes in a batch of each size, the median."""
+def batches(
+    world: World, sizes: list[int], dtype: str, steps: int, frames: int, backends: dict[str, str]
+) -> dict[str, float]:
+    """Milliseconds of this thread that one dream's frame takes in a batch of each size, the median. backends: of
+    Dreams, and what is added to the size's name.
+    """
     taken = {}
-    for size in sizes:
-        dreams = Dreams(copy.deepcopy(world), size, "cpu", steps, dtype=dtype)
+    for size, (backend, name) in itertools.product(sizes, backends.items()):
+        dreams = Dreams(copy.deepcopy(world), size, "cpu", steps, dtype=dtype, backend=backend)
         dreams.reset([i % len(world.starts) for i in range(size)], list(range(size)))
         spent = []
         for _ in range(frames):
             begun = time.thread_time()
             dreams.step(np.zeros((size, world.actions.size), np.float32))
             spent.append(1000 * (time.thread_time() - begun) / size)
-        taken[str(size)] = float(np.median(spent))
+        taken[f"{size}{name}"] = float(np.median(spent))
     return taken
 
 

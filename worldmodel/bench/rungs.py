@@ -19,7 +19,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from worldmodel.backends.compiled import Compiled, Recipe, build, build_world, cache_folder, example
+from worldmodel.backends.compiled import (
+    Compiled,
+    Frame,
+    Recipe,
+    build,
+    build_world,
+    cache_folder,
+    example,
+    load,
+    recipe_for,
+)
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.bench.grown import Grown
@@ -104,7 +114,10 @@ def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
     if compiled:
         rungs.append(Rung("e compiled pass by pass", True, partial(_compiled_passes, s)))
         rungs.append(Rung("f compiled whole frame", True, lambda: _whole(s, _compiled_apart(s), _looks_apart)))
-        rungs.append(Rung("g compiled whole frame, merged", True, lambda: _whole(s, _compiled_merged(s), looks_at)))
+        rungs.append(Rung("g compiled whole frame, merged", True, lambda: _whole(s, _made(s, _recipe(s)), looks_at)))
+        best = recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads())
+        if best.sizes:
+            rungs.append(Rung("h written whole frame", True, lambda: _whole(s, _made(s, best), looks_at)))
     return rungs
 
 
@@ -213,11 +226,10 @@ def _recipe(s: Setting) -> Recipe:
     return Recipe(s.world.path, s.world.sha256, s.steps, name, torch.get_num_threads())
 
 
-def _compiled_merged(s: Setting) -> Compiled:
-    recipe = _recipe(s)
+def _made(s: Setting, recipe: Recipe) -> Frame:
     if not recipe.path.exists():
         build_world(s.world, recipe)
-    return Compiled(recipe.path)
+    return load(recipe, WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale))
 
 
 class _Apart(WholeFrame):

@@ -303,7 +303,7 @@ class Runner:
             self.messages.put(f"the dream broke ({illness}): back to the start")
             return
         before = self.frame_index
-        back = min(round(HEALTHY_S * self.env.fps), self.env.reach()[0] - 1)
+        back = min(round(HEALTHY_S * self.env.fps), self.env.reach()[1] - 1)
         self._interrupt(self.env.rewind(1 + back))  # the sick frame is one of those
         self.frame_index = before - back
         self.tape.cut(back)
@@ -334,7 +334,7 @@ class Runner:
 
     def _stop_rewind(self) -> None:
         if self.rewound is not None:
-            kind = "exact" if self.is_exact else "approximate: further back than the memory goes"
+            kind = "exact" if self.is_exact else "approximate: further back than is remembered exactly"
             self.messages.put(f"went back {self.rewound / self.env.fps:.1f} s ({kind}): a new branch")
             self.rewound = None
             self.latch.forget_pending()

@@ -1,0 +1,163 @@
+"""The frame written by hand is the frame of the network, takes no memory in play, and refuses what it is not for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from worlds import make_full_world, make_world
+
+import worldmodel
+from worldmodel.backends import written
+from worldmodel.backends.compiled import Recipe, load, recipe_for
+from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.batch import Dreams
+from worldmodel.bench.measure import relative
+from worldmodel.bench.rungs import _whole, in_precision, reference
+from worldmodel.bundle import WorldError
+
+needs_compiler = pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")
+needs_bfloat16 = pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs AVX-512 BF16")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WORLDMODEL_CACHE", str(folder / "cache"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def path(folder):
+    return make_full_world(folder / "full")
+
+
+def setting(path, dtype):
+    return in_precision(worldmodel.load(path), dtype, 2, torch.rand(7, 3, generator=torch.Generator().manual_seed(1)))
+
+
+def whole_of(world):
+    return WholeFrame(world.model, world.tokenizer, world.sigmas[2], world.noise_scale)
+
+
+def code_for(world, dtype):
+    recipe = recipe_for(world, 2, dtype, 1)
+    if not recipe.path.exists():
+        written.build(recipe.sizes, recipe.path)
+    return load(recipe, whole_of(world))
+
+
+@needs_compiler
+@pytest.mark.slow
+@torch.inference_mode()
+def test_in_float32_it_dreams_what_rollout_dreams_for_64_frames(path):
+    s = setting(path, torch.float32)
+    truth = reference(s, 64)
+    frames = _whole(s, code_for(s.world, torch.float32), looks_at)
+    errors = [relative(next(frames)[0, 0], truth[t]) for t in range(64)]
+    assert max(errors) < 1e-4
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
+@torch.inference_mode()
+def test_one_frame_its_picture_and_what_it_remembers_are_the_networks(path, dtype):
+    plain, s = setting(path, torch.float32), setting(path, dtype)
+    far = 1e-5 if dtype == torch.float32 else 2e-2
+    made = []
+    for one, frame in ((plain, whole_of(plain.world)), (s, code_for(s.world, dtype))):
+        cache, x0, last = one.begin()
+        latent, picture = frame(
+            cache.keys, cache.values, looks_at(cache), x0, torch.cat([last, one.action(0)], 1), one.noise(0)
+        )
+        rings = [u[:, : cache.length + 2].float() for u in cache.keys + cache.values]
+        made.append([latent, picture.float(), *rings])
+    assert max(relative(ours, truth) for truth, ours in zip(*made, strict=True)) < far
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_engine_plays_by_it_and_goes_back_to_the_byte(path):
+    env = worldmodel.Engine(worldmodel.load(path), "cpu", dtype="float32", threads=1, backend="compiled")
+    env.reset(start=0, seed=3)
+    before = np.stack([env.step(worldmodel.Action()) for _ in range(20)])
+    assert isinstance(env.frames._compiled[2], written.Written)
+    env.rewind(9)
+    assert np.array_equal(np.stack([env.step(worldmodel.Action()) for _ in range(9)]), before[11:])
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_many_dreams_in_turn_are_those_of_a_batch(path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    made = []
+    for backend in ("eager", "compiled"):
+        dreams = Dreams(worldmodel.load(path), 3, "cpu", dtype="float32", backend=backend)
+        dreams.reset([0, 1, 0], [5, 6, 7])
+        made.append(np.stack([dreams.step(np.eye(3)) for _ in range(12)]).astype(int))
+    assert np.abs(made[0] - made[1]).max() <= 1
+
+
+@pytest.mark.parametrize(("backend", "word"), [("compiled", "no code is written"), ("fast", "unknown")])
+def test_dreams_by_code_that_there_is_not_are_refused(folder, backend, word):
+    with pytest.raises(WorldError, match=word):
+        Dreams(worldmodel.load(make_world(folder / f"tiny-{backend}")), 3, "cpu", dtype="float32", backend=backend)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_code_of_other_sizes_refuses_the_weights(path, folder):
+    world = worldmodel.load(path)
+    code_for(world, torch.float32)
+    one_step = WholeFrame(world.model, world.tokenizer, world.sigmas[1], world.noise_scale)
+    with pytest.raises(RuntimeError, match="other sizes"):
+        written.Written(recipe_for(world, 2, torch.float32, 1).path, one_step)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts calls of glibc's malloc")
+def test_a_frame_takes_memory_for_its_latent_and_its_picture_only(path, folder):
+    """Counted below torch and C++: calls of malloc and its kin."""
+    world = worldmodel.load(path)
+    code_for(world, torch.float32)
+    counter = folder / "counter.so"
+    source = Path(__file__).parent / "counter.c"
+    subprocess.run([written.compiler(), "-shared", "-fPIC", "-xc", str(source), "-o", str(counter)], check=True)
+    words = [sys.executable, str(Path(__file__).parent / "allocations.py"), str(path)]
+    environment = os.environ | {"LD_PRELOAD": str(counter), "PYTHONMALLOC": "pymalloc"}
+    found = json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout)
+    assert found["inside a frame"] == 0
+    assert found["eager, a frame"] > 100  # the counter counts
+
+
+def test_sizes_that_do_not_fill_vectors_are_left_to_torchs_compiler(folder):
+    world = worldmodel.load(make_world(folder / "tiny"))
+    recipe = recipe_for(world, 2, torch.float32, 1)
+    assert recipe.sizes is None
+    sizes = written.sizes_of(world.model, world.tokenizer.config, 2, torch.float32)
+    assert sizes.problem is not None
+    assert "the latent's channels 5" in sizes.problem
+
+
+def test_worlds_of_equal_sizes_share_code_and_other_sizes_do_not(path):
+    world = worldmodel.load(path)
+    sizes = [written.sizes_of(world.model, world.tokenizer.config, steps, torch.float32) for steps in (2, 2, 1)]
+    recipes = [Recipe(path, name, 2, "float32", 1, size) for name, size in zip("abc", sizes, strict=True)]
+    assert recipes[0].path == recipes[1].path != recipes[2].path
+
+
+def test_more_threads_than_one_are_left_to_torchs_compiler(path):
+    assert recipe_for(worldmodel.load(path), 2, torch.float32, 2).sizes is None
+
+
+def test_without_a_compiler_there_is_none(path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert recipe_for(worldmodel.load(path), 2, torch.float32, 1).sizes is None

@@ -1,0 +1,104 @@
+// Matrix products: rows of elements times a matrix that was laid out once, with what follows done on the way out.
+//
+// Matrix      N x K weights in panels of columns, each panel one stream of words
+// tile        R x V sums over a run of words: everything stays in registers
+// multiply    all rows of a linear layer, or of any rows that lie `row` words apart
+// convolve    3 x 3 over a picture with a border of zeros
+// Bordered    such a picture
+#pragma once
+
+#include "vectors.h"
+
+constexpr int biggest_divisor(int of, int most) {
+    for (int n = most; n > 1; --n)
+        if (of % n == 0) return n;
+    return 1;
+}
+constexpr int tile_rows(int rows, int v) { return biggest_divisor(rows, ACCUMULATORS / v); }
+// Vectors that a panel is wide, for tiles of rows that come in runs of `run`: as many sums at once as there are
+// registers; where that leaves a choice, the wider.
+constexpr int panel_width(int n, int run) {
+    int best = 1;
+    for (int v = 2; v <= WIDEST; ++v)
+        if (n / LANES % v == 0 && v * tile_rows(run, v) >= best * tile_rows(run, best)) best = v;
+    return best;
+}
+
+// rows come in runs of RUN
+template <int N, int K, int RUN = PLACES_H * PLACES_W> struct Matrix {
+    static_assert(N % LANES == 0 && K % PAIR == 0, "sizes that fill vectors");
+    static constexpr int V = panel_width(N, RUN), COLUMNS = V * LANES, DEPTH = K / PAIR;
+    alignas(64) Word packed[N * DEPTH];
+    alignas(64) float bias[N];
+
+    // weight(n, k): the element of column n and row k.
+    template <class Weight> void pack(Weight weight) {
+        for (int n = 0; n < N; ++n)
+            for (int k = 0; k < DEPTH; ++k) {
+                Element pair[PAIR];
+                for (int i = 0; i < PAIR; ++i) pair[i] = narrow(weight(n, k * PAIR + i));
+                std::memcpy(&packed[(n / COLUMNS * DEPTH + k) * COLUMNS + n % COLUMNS], pair, 4);
+            }
+    }
+    const Word *panel(int column) const { return packed + column / COLUMNS * DEPTH * COLUMNS; }
+};
+
+// sum[r][v] += a[r] . b[v] over `depth` words: a's rows lie ROW words apart, their words STEP; b's vectors of words
+// LANES apart, its rows B.
+template <int R, int V, int ROW, int STEP, int B>
+inline __attribute__((always_inline)) void tile(Vec (&sum)[R][V], const Word *a, const Word *b, int depth) {
+    for (int k = 0; k < depth; ++k, a += STEP, b += B) {
+        Vec column[V];
+#pragma GCC unroll 32
+        for (int v = 0; v < V; ++v) column[v] = words(b + v * LANES);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; ++r) {
+            Vec row = everywhere(a[r * ROW]);
+#pragma GCC unroll 32
+            for (int v = 0; v < V; ++v) sum[r][v] = dot(sum[r][v], row, column[v]);
+        }
+    }
+}
+
+// out(row, column, sum + bias) for each vector of ROWS rows; a's rows lie K elements apart.
+template <int ROWS, int N, int K, int RUN, class Out>
+void multiply(const Matrix<N, K, RUN> &m, const Element *a, Out out) {
+    constexpr int V = Matrix<N, K, RUN>::V, R = tile_rows(ROWS, V), COLUMNS = V * LANES, DEPTH = K / PAIR;
+    const Word *rows = reinterpret_cast<const Word *>(a);
+    for (int column = 0; column < N; column += COLUMNS)
+        for (int row = 0; row < ROWS; row += R) {
+            Vec sum[R][V] = {};
+            tile<R, V, DEPTH, 1, COLUMNS>(sum, rows + row * DEPTH, m.panel(column), DEPTH);
+#pragma GCC unroll 32
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 32
+                for (int v = 0; v < V; ++v)
+                    out(row + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
+        }
+}
+
+// H x W pixels of C elements with a border of zeros, which nobody writes to.
+template <int H, int W, int C> struct Bordered {
+    alignas(64) Element at[(H + 2) * (W + 2) * C] = {};
+    Element *pixel(int y, int x) { return at + ((y + 1) * (W + 2) + x + 1) * C; }
+};
+
+// out(pixel, channel, sum + bias); m's rows are taps by channels, row of taps after row.
+template <int H, int W, int N, int C, class Out>
+void convolve(const Matrix<N, 9 * C, W> &m, const Bordered<H, W, C> &picture, Out out) {
+    constexpr int V = Matrix<N, 9 * C, W>::V, R = tile_rows(W, V), COLUMNS = V * LANES, DEPTH = C / PAIR;
+    const Word *from = reinterpret_cast<const Word *>(picture.at);
+    for (int column = 0; column < N; column += COLUMNS)
+        for (int y = 0; y < H; ++y)
+            for (int x = 0; x < W; x += R) {
+                Vec sum[R][V] = {};
+                for (int dy = 0; dy < 3; ++dy)  // three taps of a row lie side by side
+                    tile<R, V, DEPTH, 1, COLUMNS>(sum, from + ((y + dy) * (W + 2) + x) * DEPTH,
+                                                  m.panel(column) + dy * 3 * DEPTH * COLUMNS, 3 * DEPTH);
+#pragma GCC unroll 32
+                for (int r = 0; r < R; ++r)
+#pragma GCC unroll 32
+                    for (int v = 0; v < V; ++v)
+                        out(y * W + x + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
+            }
+}

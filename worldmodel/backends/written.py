@@ -1,0 +1,178 @@
+"""The whole frame written by hand, in C++ (cpp/): no compiler of networks, built in seconds, no allocation in play.
+
+Sizes      what the code is made for
+can_write  whether there is such code for them here
+build      make it: some seconds of g++ or clang++
+Written    the code with one world's weights, called like WholeFrame
+
+Faster than torch's compiler because nothing lies between two products: no call of a library, no memory taken and given
+back, no tensor written only to be read again. It knows batches of one on one thread of an x86 processor, and sizes
+that fill its vectors; other networks are left to compiled.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.backends.frame import WholeFrame
+from worldmodel.model.cache import num_slots
+from worldmodel.model.dit import Block, CausalDiT
+from worldmodel.tokenizer.autoencoder import TokenizerConfig
+
+SOURCE = Path(__file__).parent / "cpp"
+COMPILERS = ("g++", "clang++")
+OPTIONS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden",
+    "-shared", "-fPIC",
+)  # fmt: skip
+LANES = 16  # floats of the widest vectors that the code knows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Names as in the code, where they are written large. bfloat16: whether products are, or in float32."""
+
+    places_h: int
+    places_w: int
+    channels: int
+    width: int
+    layers: int
+    heads: int
+    temporal: int
+    mlp: int
+    slots: int
+    near: int
+    num_ages: int
+    num_near: int
+    actions: int
+    steps: int
+    patch: int
+    wide: int
+    middle: int
+    narrow: int
+    bfloat16: bool
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no such code, or None."""
+        full = {
+            "the latent's channels": self.channels, "the width": self.width,
+            "half a head": self.width // self.heads // 2,
+            "the decoder's wide layers": self.wide, "its middle layers": self.middle, "its narrow layers": self.narrow,
+            "colours of its last pixels": 3 * (self.patch // 4) ** 2,
+        }  # fmt: skip
+        odd = [f"{name} {size}" for name, size in full.items() if size % LANES or not size]
+        return f"not a multiple of {LANES}: {', '.join(odd)}" if odd else None
+
+    def definitions(self) -> list[str]:
+        """As options of a compiler."""
+        return [f"-D{field.name.upper()}={int(getattr(self, field.name))}" for field in fields(self)]
+
+
+def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: torch.dtype) -> Sizes:
+    """Of whole frames in so many steps."""
+    config, (channels, height, width) = model.config, model.latent_shape
+    wide, middle, narrow = tokenizer.widths
+    return Sizes(
+        places_h=height, places_w=width, channels=channels, width=config.width, layers=config.layers,
+        heads=config.heads, temporal=config.temporal_heads, mlp=config.mlp, slots=num_slots(config.sight),
+        near=1 + len(config.sight.near), num_ages=config.sight.num_ages, num_near=config.sight.num_near,
+        actions=model.num_actions, steps=steps, patch=tokenizer.patch, wide=wide, middle=middle, narrow=narrow,
+        bfloat16=dtype == torch.bfloat16,
+    )  # fmt: skip
+
+
+def can_write(sizes: Sizes, threads: int) -> bool:
+    """Whether there is code of these sizes for this machine, and a compiler for it."""
+    is_known = platform.machine() in ("x86_64", "AMD64") and sys.platform != "win32"
+    capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return is_known and capable and threads == 1 and sizes.problem is None and compiler() is not None
+
+
+def compiler() -> str | None:
+    """CXX, or the first C++ compiler there is."""
+    return shutil.which(os.environ.get("CXX", "")) or next(filter(None, map(shutil.which, COMPILERS)), None)
+
+
+def build(sizes: Sizes, path: Path) -> None:
+    """Compile into a file, whole or not at all. RuntimeError if that cannot be."""
+    command = compiler()
+    if command is None:
+        raise RuntimeError("no C++ compiler such as g++")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.so")
+    words = [command, *OPTIONS, *sizes.definitions(), str(SOURCE / "frame.cpp"), "-o", str(temporary)]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{Path(command).name} failed: {done.stderr[-500:]}")
+    os.replace(temporary, path)
+
+
+class Written:
+    """Code from the disk, with a world's weights. Its inputs must be contiguous; rings in the code's precision."""
+
+    def __init__(self, path: Path, whole: WholeFrame) -> None:
+        """Raises OSError if there is no such library, RuntimeError if it is for other sizes."""
+        library = ctypes.CDLL(str(path))
+        arrays = weights(whole)
+        pointers = (ctypes.c_void_p * len(arrays))(*[u.data_ptr() for u in arrays])
+        lengths = (ctypes.c_int64 * len(arrays))(*[u.numel() for u in arrays])
+        library.frame_new.restype = ctypes.c_void_p
+        self._frame = ctypes.c_void_p(library.frame_new(pointers, lengths, len(arrays)))
+        if not self._frame:
+            raise RuntimeError(f"{path} is code for other sizes, or memory is short")
+        self._run, self._free = library.frame_run, library.frame_free
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        self._run.restype, self._free.restype = None, None
+        self._latent = (1, 1, *whole.model.latent_shape)
+        self._picture = (1, *whole.tokenizer.config.size_hw, 3)
+
+    def __call__(
+        self, keys: list[Tensor], values: list[Tensor], looks: list[list[Tensor]],
+        x0: Tensor, moves: Tensor, noise: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """WholeFrame.forward. The interpreter's lock is free meanwhile."""
+        given = [*keys, *values, *looks[0], *looks[1], x0, moves, noise]
+        pointers = (ctypes.c_void_p * len(given))(*[u.data_ptr() for u in given])
+        latent, picture = torch.empty(self._latent), torch.empty(self._picture, dtype=torch.uint8)
+        self._run(self._frame, pointers, latent.data_ptr(), picture.data_ptr())
+        return latent, picture
+
+    def __del__(self) -> None:
+        if getattr(self, "_frame", None):
+            self._free(self._frame)
+
+
+def weights(whole: WholeFrame) -> list[Tensor]:
+    """All parameters as contiguous float32, in the order in which the code reads them."""
+    model, tokenizer = whole.model, whole.tokenizer
+    given: list[Any] = [torch.tensor(whole.sigmas), torch.tensor([whole.noise_scale]), whole.levels]
+    given += [*_layer(model.action[0]), *_layer(model.action[2]), *_layer(whole.modulation), *_layer(model.embed)]
+    given += [model.place, model.rotation]  # cosines, then sines
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        for layer in (block.qkv, block.out, block.expand, block.contract):
+            given += _layer(layer)
+        given += [block.ages, block.nearness]
+    given += [*_layer(model.head), tokenizer.scale, tokenizer.mean]
+    back = tokenizer.linear_decode
+    assert back.bias is not None
+    given += [back.weight.flatten(1).T, (tokenizer.pixel_mean + back.bias.view(3, 1, 1)).flatten()]
+    for part in tokenizer.decoder.modules():
+        given += _layer(part) if isinstance(part, nn.Conv2d) else []
+    return [u.detach().float().contiguous() for u in given]
+
+
+def _layer(layer: Any) -> list[Tensor]:
+    """Weight and bias; an empty tensor stands for no bias."""
+    return [layer.weight, torch.empty(0) if layer.bias is None else layer.bias]
