@@ -14,7 +14,7 @@ from worldmodel.env import EnvError, EpisodeEnd
 from worldmodel.evaluation.dreamer import Dreamer, dream
 from worldmodel.evaluation.figures import Judges, inverse_figures, quality_figures, turn_figures
 from worldmodel.evaluation.gates import NAMES, Bounds, Gate, gates, verdict
-from worldmodel.evaluation.inverse import Inverse, InverseConfig, label_names
+from worldmodel.evaluation.inverse import Inverse, InverseConfig
 from worldmodel.evaluation.manifest import KIND, RETRY, build
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.reference import Reference, collect
@@ -58,8 +58,8 @@ def dreamers():
 
 @pytest.fixture(scope="module")
 def judges(reference):
-    config = InverseConfig(size_hw=[16, 16], widths=[4, 5, 6, 7], features=9)
-    inverse = Inverse(config, label_names(CONTROL)).eval().requires_grad_(False)
+    config = InverseConfig(size_hw=[16, 16], widths=[4, 5, 6, 7], motion=10, features=9)
+    inverse = Inverse(config, CONTROL.label_names).eval().requires_grad_(False)
     pool = reference.shorts["B"].frames.reshape(-1, 16, 24, 3)
     return Judges(control=CONTROL, space=SPACE, inverse=inverse, least_f1=0.0, pool=pool, diverse=[2, 3, 4])
 

@@ -31,7 +31,7 @@ from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
-from worldmodel.evaluation.inverse import label_names, load_inverse
+from worldmodel.evaluation.inverse import load_inverse
 from worldmodel.evaluation.manifest import ProbesConfig, TierConfig
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.report import write_report
@@ -103,8 +103,8 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
 def judges(cfg: Config, space: ActionSpace, pool: np.ndarray) -> Judges:
     """What the dreams are measured with; ValueError if the inverse model is another game's."""
     inverse = load_inverse(Path(cfg.inverse)) if cfg.inverse else None
-    if inverse and inverse.names != label_names(cfg.probes):
-        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {label_names(cfg.probes)}")
+    if inverse and inverse.names != cfg.probes.label_names:
+        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {cfg.probes.label_names}")
     return Judges(
         control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pool=pool, diverse=cfg.tier.diverse
     )

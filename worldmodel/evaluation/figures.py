@@ -172,7 +172,7 @@ def inverse_figures(parts: dict[str, tuple[Rows, Shorts]], given: int, judges: J
 
 
 class _Told:
-    """What the inverse model says of clips, beside what was done. All by window: (E, T, L), mask (E, T)."""
+    """What the inverse model says of clips, beside what was done. All by window: (E, T, L)."""
 
     def __init__(self, told: np.ndarray, felt: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:
         self.told, self.felt, self.truth, self.mask = told, felt, truth, mask

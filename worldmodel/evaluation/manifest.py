@@ -28,6 +28,7 @@ RETRY = 10_000  # seeds between the attempts at an entry whose game ends too ear
 NO_LEVELS = "n/a: no level of this game was left out of training (or every seed draws one: then A is unseen already)"
 NO_VIEW = "n/a: nothing in this game turns a view"
 NOT_PLAYED = "n/a: none are played in this tier"
+LEFT, RIGHT = "left", "right"  # labels of a turn, by keys or mouse
 NOT_EXCLUDED = "starts that training never used, drawn as its own were: it excluded no region"
 
 
@@ -69,8 +70,8 @@ class Turning:
 @dataclass(kw_only=True)
 class ProbesConfig:
     """branch: the actions told apart in branch identification; families: scripts by name; labels:
-    buttons whose effect a picture can show; stopped: those that something can stop, which shows in a place that
-    changes by less than stopped_below a step; unseen: names of levels training left out -> what they change in the
+    buttons whose effect a picture can show; stopped, started, torn_above: when the real game does not obey them, so
+    that no picture can show them (inverse.seen); unseen: names of levels training left out -> what they change in the
     game's settings; context_seconds: what the world's memory must span, null where nothing is asked.
     """
 
@@ -78,19 +79,27 @@ class ProbesConfig:
     families: dict[str, Family]
     turning: Turning | None
     labels: list[str]
-    stopped: list[str]
-    stopped_below: float
+    stopped: dict[str, float]
+    started: dict[str, list[float]]
+    torn_above: float | None
     unseen: dict[str, dict[str, Any]]
     context_seconds: float | None
 
     def check(self, space: ActionSpace) -> None:
         """ValueError if a name is not a button of this game."""
         beats = [*self.branch, *(beat for family in self.families.values() for beat in family.beats)]
-        named = {name for beat in beats for name in beat.buttons} | {*self.labels, *self.stopped}
+        named = {name for beat in beats for name in beat.buttons} | set(self.labels)
         if self.turning:
             named |= {self.turning.left, self.turning.right} - {""}
         if unknown := sorted(named - set(space.buttons)):
             raise ValueError(f"conf/probes names the buttons {unknown}, this game has {list(space.buttons)}")
+        if unread := sorted({*self.stopped, *self.started} - set(self.label_names)):
+            raise ValueError(f"conf/probes: stopped or started name {unread}, the labels are {self.label_names}")
+
+    @property
+    def label_names(self) -> list[str]:
+        """What an inverse model of this game answers."""
+        return [*self.labels, *([LEFT, RIGHT] if self.turning else [])]
 
 
 @dataclass(kw_only=True)
