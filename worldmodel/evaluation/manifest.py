@@ -71,7 +71,8 @@ class Turning:
 class ProbesConfig:
     """branch: the actions told apart in branch identification; families: scripts by name; labels:
     buttons whose effect a picture can show; stopped, started, torn_above: when the real game does not obey them, so
-    that no picture can show them (inverse.seen); unseen: names of levels training left out -> what they change in the
+    that no picture can show them (inverse.seen); imitate: scripted players by whom a pilot is taught;
+    unseen: names of levels training left out -> what they change in the
     game's settings; context_seconds: what the world's memory must span, null where nothing is asked.
     """
 
@@ -82,6 +83,7 @@ class ProbesConfig:
     stopped: dict[str, float]
     started: dict[str, list[float]]
     torn_above: float | None
+    imitate: list[str]
     unseen: dict[str, dict[str, Any]]
     context_seconds: float | None
 
@@ -105,8 +107,9 @@ class ProbesConfig:
 @dataclass(kw_only=True)
 class TierConfig:
     """Entries of warm_up + context + horizon frames: episodes by split (A; B; C a level; D a family); branches of
-    branch_steps; long: seconds -> runs; looks: runs of F an angle. warm_up: steps played before the first frame that
-    counts. diverse: episodes, noise seeds and steps of the diversity.
+    branch_steps; long: seconds -> runs; piloted: how many of these are flown again by a pilot; looks: runs of F an
+    angle. warm_up: steps played before the first frame that counts. diverse: episodes, noise seeds and steps of the
+    diversity.
     """
 
     seed: int
@@ -117,6 +120,7 @@ class TierConfig:
     branches: int
     branch_steps: int
     long: dict[int, int]
+    piloted: dict[int, int]
     looks: int
     angles: list[int]
     diverse: list[int]
@@ -129,7 +133,9 @@ class TierConfig:
         counts = [*self.episodes.values(), self.branches, *self.long.values(), self.looks]
         if min(self.context, self.warm_up) < 1 or self.horizon < 8 or max(counts) > RETRY:
             raise ValueError("tier: context and warm_up must be >= 1, horizon >= 8, and no count above 10000")
-        if any(0 < n < 2 for n in counts) or len(self.diverse) != 3:
+        if any(runs > self.long.get(seconds, 0) for seconds, runs in self.piloted.items()):
+            raise ValueError(f"tier: piloted runs are some of the long ones, got {self.piloted} of {self.long}")
+        if any(0 < n < 2 for n in [*counts, *self.piloted.values()]) or len(self.diverse) != 3:
             raise ValueError("tier: a count is 0 or >= 2; diverse is [episodes, seeds, steps]")
 
 
