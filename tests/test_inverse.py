@@ -48,12 +48,16 @@ def films(seeds):
 @pytest.fixture(scope="module")
 def judge():
     """Learnt in some seconds: pans of smooth noise."""
+    return learnt(CONFIG)
+
+
+def learnt(config):
     torch.manual_seed(0)
     clips, truth = films(range(20))
     grey = [shrunk(clip, CONFIG.size_hw) for clip in clips]
     wanted = [torch.from_numpy(t).float() for t in inner(truth)]
     lessons = [Lesson(g, view_motion(g), t, torch.ones(t.shape)) for g, t in zip(grey, wanted)]
-    batches, inverse = Lessons(lessons, 0), Inverse(CONFIG, ["left", "right"])
+    batches, inverse = Lessons(lessons, 0), Inverse(config, ["left", "right"])
     inverse.scale.copy_(motion_scale(lessons))
     optimizer = torch.optim.AdamW(inverse.parameters(), 3e-3)
     for step in range(150):
@@ -78,6 +82,15 @@ def f1(judge, *args, **kwargs):
 
 def test_it_reads_films_it_never_saw(judge):
     assert f1(judge) > 0.9
+
+
+def test_motion_alone_reads_films_and_falls_with_noise_and_to_nothing_when_frozen():
+    blind = learnt(replace(CONFIG, widths=[]))
+    scores = [f1(blind, lambda clip, rung=rung: noisy(clip, rung)) for rung in (0, 100, 400)]
+    assert scores[0] > 0.9
+    assert scores[0] > scores[1] + 0.02 > scores[2] + 0.04
+    assert f1(blind, roll=1) < 0.5
+    assert f1(blind, frozen) == 0
 
 
 @pytest.mark.parametrize(("spoil", "rungs"), [(noisy, (0, 60, 250)), (blurred, (3, 9, 13))])
@@ -116,8 +129,8 @@ def test_kernel_distance_of_its_features_finds_spoilt_films(judge):
 def test_windows_stand_around_the_frame_that_an_action_led_to():
     grey = torch.arange(11, dtype=torch.uint8)[:, None, None].expand(11, 2, 3)
     cut, motion = windows(grey, torch.arange(10.0)[:, None].expand(10, 7))
-    assert (cut.shape, motion.shape) == ((3, 9, 2, 3), (3, 8, 7))
-    np.testing.assert_array_equal(((cut[1, :, 0, 0] + 1) * 127.5).round(), np.arange(1, 10))
+    assert (cut.shape, motion.shape) == ((3, 4, 2, 3), (3, 8, 7))
+    np.testing.assert_array_equal(((cut[1, :, 0, 0] + 1) * 127.5).round(), [3, 4, 5, 6])  # its action led to 5
     np.testing.assert_array_equal(motion[1, :, 6], np.arange(1, 9))  # pair k leads from frame k to k + 1
     assert inner(np.arange(11)[None]).tolist() == [[4, 5, 6]]
 
@@ -165,6 +178,6 @@ def test_f1_counts_what_is_masked_in_and_labels_that_occur():
 
 def test_it_comes_back_from_its_file(judge, tmp_path):
     save_inverse(tmp_path / "inverse.safetensors", judge)
-    back, frames = load_inverse(tmp_path / "inverse.safetensors"), (torch.randn(3, 9, 16, 32), torch.randn(3, 8, 7))
+    back, frames = load_inverse(tmp_path / "inverse.safetensors"), (torch.randn(3, 4, 16, 32), torch.randn(3, 8, 7))
     assert back.names == judge.names
     torch.testing.assert_close(back(*frames), judge(*frames))

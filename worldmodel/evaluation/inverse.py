@@ -1,6 +1,7 @@
 """An inverse-dynamics model: what was done, read off nine frames. The judge of control.
 
-InverseConfig, Inverse   the network: frames t - 3 .. t + 5 -> what was done from t to t + 1
+InverseConfig, Inverse   the network: motion among frames t - 3 .. t + 5, and if asked four pictures -> what was done
+                         from t to t + 1
 labels                   what it is asked: buttons whose effect can be seen, and turns
 seen                     the steps and labels at which something could be seen: not walking into a wall
 windows                  films -> what it reads; Lesson, Lessons: what it learns from, drawn by the step
@@ -41,9 +42,9 @@ SPLITS = 50  # random halves of the episodes that a kernel distance is averaged 
 
 @dataclass(kw_only=True)
 class InverseConfig:
-    """size_hw: what frames are shrunk to, grey; widths: channels of the four convolutions, each halving the picture;
-    motion: width of the layer that sees the motion of the window; features: of the layer before the answer, which
-    kernel_distance compares.
+    """size_hw: what frames are shrunk to, grey; widths: channels of the four convolutions over pictures, each halving
+    them, or none: then only their motion counts; motion: width of the layer that sees the motion of the window;
+    features: of the layer before the answer, which kernel_distance compares.
     """
 
     size_hw: list[int]
@@ -52,8 +53,8 @@ class InverseConfig:
     features: int
 
     def __post_init__(self) -> None:
-        if len(self.size_hw) != 2 or min(self.size_hw) < 16 or len(self.widths) != 4:
-            raise ValueError("inverse: size_hw must be two numbers >= 16, widths four")
+        if len(self.size_hw) != 2 or min(self.size_hw) < 16 or len(self.widths) not in (0, 4):
+            raise ValueError("inverse: size_hw must be two numbers >= 16, widths four or none")
 
 
 class Inverse(nn.Module):
@@ -65,26 +66,27 @@ class Inverse(nn.Module):
         super().__init__()
         self.config, self.names = config, names
         layers: list[nn.Module] = []
-        near = NEAR.stop - NEAR.start
-        sizes = [2 * near - 1, *config.widths]
-        for i in range(4):
+        sizes = [2 * (NEAR.stop - NEAR.start) - 1, *config.widths]
+        for i in range(len(config.widths)):
             layers += [nn.Conv2d(sizes[i], sizes[i + 1], 5 if i == 0 else 3, 2, 2 if i == 0 else 1), nn.SiLU()]
-        h, w = (-(-size // 16) for size in config.size_hw)
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(config.widths[-1] * h * w, config.features))
+        if layers:
+            h, w = (-(-size // 16) for size in config.size_hw)
+            layers += [nn.Flatten(), nn.Linear(sizes[-1] * h * w, config.features), nn.SiLU()]
+        self.body = nn.Sequential(*layers)
         self.moves = nn.Sequential(nn.Linear(KINDS * (BEFORE + AFTER), config.motion), nn.SiLU())
-        self.join = nn.Linear(config.features + config.motion, config.features)
+        self.join = nn.Linear(config.motion + (config.features if layers else 0), config.features)
         self.head = nn.Linear(config.features, len(names))
         self.register_buffer("scale", torch.stack([torch.zeros(KINDS), torch.ones(KINDS)]))
 
     def features(self, frames: Tensor, motion: Tensor) -> Tensor:
-        """(N, 9, h, w) grey in [-1, 1] and (N, 8, 7) -> (N, features). Of the frames the four in the middle count; the
-        differences of neighbouring ones are given beside them, louder.
+        """(N, 4, h, w) grey in [-1, 1] and (N, 8, 7) -> (N, features); the differences of neighbouring frames are given
+        beside them, louder.
         """
-        near = frames[:, NEAR]
-        both = torch.cat([near, 4 * near.diff(dim=1)], 1)
-        looks = self.body(both.contiguous(memory_format=torch.channels_last))  # three times as fast on a CPU
-        moves = ((motion - self.scale[0]) / self.scale[1]).clamp(-5, 5)
-        return F.silu(self.join(torch.cat([F.silu(looks), self.moves(moves.flatten(1))], 1)))
+        known = [self.moves(((motion - self.scale[0]) / self.scale[1]).clamp(-5, 5).flatten(1))]
+        if len(self.body):
+            both = torch.cat([frames, 4 * frames.diff(dim=1)], 1)
+            known.append(self.body(both.contiguous(memory_format=torch.channels_last)))  # thrice as fast on a CPU
+        return F.silu(self.join(torch.cat(known, 1)))
 
     def forward(self, frames: Tensor, motion: Tensor) -> Tensor:
         """Logits (N, L)."""
@@ -153,10 +155,10 @@ def shrunk(frames: np.ndarray, size_hw: list[int]) -> Tensor:
 
 
 def windows(grey: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 (T, h, w) and view_motion of it (T - 1, 7) -> (T - 8, 9, h, w) in [-1, 1] and (T - 8, 8, 7); window i is
-    around the action that led to frame i + BEFORE.
+    """uint8 (T, h, w) and view_motion of it (T - 1, 7) -> (T - 8, 4, h, w) in [-1, 1] and (T - 8, 8, 7); window i is
+    around the action that led to frame i + BEFORE, its pictures are NEAR.
     """
-    frames = grey.unfold(0, BEFORE + AFTER + 1, 1).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    frames = grey.unfold(0, BEFORE + AFTER + 1, 1)[..., NEAR].permute(0, 3, 1, 2).float().div(127.5).sub(1)
     return frames, motion.unfold(0, BEFORE + AFTER, 1).transpose(1, 2)
 
 
@@ -176,7 +178,7 @@ def motion_scale(lessons: list[Lesson]) -> Tensor:
 
 
 class Lessons:
-    """Windows of films, drawn by (seed, step): frames (B, 9, h, w), motion (B, 8, 7), truth and mask (B, L); each a
+    """Windows of films, drawn by (seed, step): frames (B, 4, h, w), motion (B, 8, 7), truth and mask (B, L); each a
     little darker or lighter, which changes nothing that was done.
     """
 
@@ -193,7 +195,9 @@ class Lessons:
             lesson = self.lessons[film]
             i = int(pick - self.ends[film]) + len(lesson.truth)
             end = i + BEFORE + AFTER
-            parts.append((lesson.grey[i : end + 1], lesson.motion[i:end], lesson.truth[i], lesson.mask[i]))
+            parts.append(
+                (lesson.grey[i + NEAR.start : i + NEAR.stop], lesson.motion[i:end], lesson.truth[i], lesson.mask[i])
+            )
         frames, motion, truth, mask = (torch.stack(part) for part in zip(*parts, strict=True))
         light = torch.from_numpy(rng.normal(0, 0.05, (batch_size, 1, 1, 1)).astype(np.float32))
         return frames.float().div(127.5).sub(1) + light, motion, truth, mask
