@@ -19,11 +19,13 @@ CONTROL = ProbesConfig(
     branch=[Script(buttons=["forward"], turn=0.0), Script(buttons=[], turn=8.0), Script(buttons=[], turn=-8.0)],
     families={"spin": Family(beats=[Beat(buttons=[], turn=12.0, steps=3)])},
     turning=Turning(left="turn_left", right="turn_right", key_degrees=5.0, is_view=True, look_degrees=15.0),
-    labels=["forward"], stopped=["forward"], stopped_below=0.5, unseen={"night": {}}, context_seconds=None,
+    labels=["forward"], stopped={"forward": 0.5}, started={}, torn_above=None, imitate=["swinger"],
+    unseen={"night": {}}, context_seconds=None,
 )  # fmt: skip
 TIER = partial(
     TierConfig, seed=2_000_000, warm_up=2, context=3, horizon=9, episodes={"A": 5, "B": 2, "C": 2, "D": 2}, branches=2,
-    branch_steps=4, long={6: 2, 11: 2}, looks=2, angles=[90], diverse=[2, 3, 4],
+    branch_steps=4, long={6: 2, 11: 2},
+    piloted={6: 2, 11: 0}, looks=2, angles=[90], diverse=[2, 3, 4],
 )  # fmt: skip
 
 

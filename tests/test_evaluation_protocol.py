@@ -11,13 +11,16 @@ from panorama import CONTROL, SPACE, TIER, Panorama, level, players
 
 from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.env import EnvError, EpisodeEnd
-from worldmodel.evaluation.dreamer import Dreamer, dream
+from worldmodel.evaluation.dreamer import Dreamer, decode, dream
 from worldmodel.evaluation.figures import Judges, inverse_figures, quality_figures, turn_figures
+from worldmodel.evaluation.flight import fly, piloted
 from worldmodel.evaluation.gates import NAMES, Bounds, Gate, gates, verdict
-from worldmodel.evaluation.inverse import Inverse, InverseConfig, label_names
+from worldmodel.evaluation.inverse import Inverse, InverseConfig
 from worldmodel.evaluation.manifest import KIND, RETRY, build
+from worldmodel.evaluation.pilot import Pilot, PilotConfig, held_names
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
-from worldmodel.evaluation.reference import Reference, collect
+from worldmodel.evaluation.quality import traits
+from worldmodel.evaluation.reference import Reference, collect, collect_long
 from worldmodel.evaluation.report import write_report
 from worldmodel.evaluation.statistics import Estimate
 from worldmodel.model.dit import CausalDiT, ModelConfig
@@ -58,10 +61,17 @@ def dreamers():
 
 @pytest.fixture(scope="module")
 def judges(reference):
-    config = InverseConfig(size_hw=[16, 16], widths=[4, 5, 6, 7], features=9)
-    inverse = Inverse(config, label_names(CONTROL)).eval().requires_grad_(False)
+    config = InverseConfig(size_hw=[16, 16], widths=[4, 5, 6, 7], motion=10, features=9)
+    inverse = Inverse(config, CONTROL.label_names).eval().requires_grad_(False)
     pool = reference.shorts["B"].frames.reshape(-1, 16, 24, 3)
-    return Judges(control=CONTROL, space=SPACE, inverse=inverse, least_f1=0.0, pool=pool, diverse=[2, 3, 4])
+    eyes = PilotConfig(frames=2, size_hw=[16, 16], widths=[4, 5, 6, 7], features=8)
+    pilot = Pilot(eyes, held_names(SPACE, CONTROL)).eval().requires_grad_(False)
+    own = piloted(level(), pilot, MANIFEST.warm_up + MANIFEST.context)
+    longs = collect_long(MANIFEST, own, TIER().piloted, lambda text: None)
+    return Judges(
+        control=CONTROL, space=SPACE, inverse=inverse, least_f1=0.0, pilot=pilot, piloted=longs, least_pilot=0.0,
+        pool=pool, diverse=[2, 3, 4],
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +174,26 @@ def test_a_dream_does_not_depend_on_its_batch(reference, dreamers):
     torch.testing.assert_close(alone[0], together[4], rtol=1e-4, atol=1e-4)
 
 
+def test_a_piloted_dream_is_the_dream_of_what_its_pilot_did(dreamers, judges):
+    """Frame by frame with eyes open, or at once: the same latents, and so the same traits."""
+    part, student = judges.piloted[6], dreamers.student
+    context, before = np.repeat(part.context, 3, 0), np.repeat(part.actions[:, :3], 3, 0)  # six runs, batches of 4
+    flown = fly(student, judges.pilot, SPACE, context, before, 7, 3)
+    again = dream(student, context, np.concatenate([before, flown.actions], 1), range(6))
+    frames = np.stack([decode(student, latents) for latents in again])
+    assert (flown.traits.shape, flown.actions.shape, flown.broken) == ((6, 7, 3), (6, 7, 4), 0)
+    np.testing.assert_allclose(flown.frames.astype(int), frames[:, ::3].astype(int), atol=1)
+    looks = [traits(np.concatenate([last[-1:], clip]))[1:] for last, clip in zip(context, frames, strict=True)]
+    np.testing.assert_allclose(flown.traits, looks, atol=0.05)
+
+
+def test_a_pilot_that_survives_too_seldom_in_reality_judges_nobody(measured):
+    figures = measured[0] | {"piloted": measured[0]["piloted"] | {"may_judge": False}}
+    judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
+    assert judged["piloted_60"].passed is judged["piloted_300"].passed is None
+    assert "real game" in judged["piloted_60"].why
+
+
 def test_the_passes_that_are_told_are_those_that_were_foreseen(measured, reference, dreamers, judges):
     assert measured[2] == passes(dreamers, reference, judges)
 
@@ -185,7 +215,7 @@ def test_the_protocol_runs_and_its_report_is_complete(measured, reference, tmp_p
     assert all(gate["name"] in text for gate in report["gates"])
     assert report["about"]["survival"].startswith("A run survives if")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "report.json", "report.html", "table.txt", "real_vs_dream.png", "sixty_seconds.png",
+        "report.json", "report.html", "table.txt", "real_vs_dream.png", "sixty_seconds.png", "piloted.png",
     }  # fmt: skip
 
 
@@ -204,12 +234,12 @@ def test_the_page_needs_nothing_beside_it(measured, reference, tmp_path):
 def test_what_was_not_given_is_not_measured_and_never_passed(reference, dreamers, judges, tmp_path):
     alone = Dreamers(student=dreamers.student, one_step=dreamers.one_step, teacher=None)
     control = replace(CONTROL, turning=None)
-    bare = build({}, control, TIER(long={}))
+    bare = build({}, control, TIER(long={}, piloted={}))
     poor = collect(bare, level, CONTROL.branch, lambda text: None)
-    figures, shown = measure(alone, poor, replace(judges, inverse=None, control=control))
+    figures, shown = measure(alone, poor, replace(judges, inverse=None, pilot=None, piloted={}, control=control))
     assert ("teacher" in shown.rows, figures["turn"], figures["memory"]) == (False, None, {})
     judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
-    missing = ("control", "lag", "survival_60", "survival_300", "not_finite", "memory", "teacher_psnr", "teacher_speed")
+    missing = ("control", "lag", "survival_60", "piloted_60", "not_finite", "memory", "teacher_psnr", "teacher_speed")
     assert all(judged[key].passed is None and judged[key].why for key in missing)
     about = {"name": "toy", "absent": bare.absent, "notes": bare.notes}
     assert "n/a" in write_report(tmp_path, figures, list(judged.values()), about, shown, poor.fps)

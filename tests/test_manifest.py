@@ -22,7 +22,7 @@ SPACES = {
 }
 TIER = partial(
     TierConfig, seed=FIRST_SEED, warm_up=2, context=3, horizon=9, episodes={"A": 5, "B": 4, "C": 3, "D": 2}, branches=2,
-    branch_steps=4, long={6: 2, 9: 3}, looks=3, angles=[90, 360], diverse=[2, 3, 4],
+    branch_steps=4, long={6: 2, 9: 3}, piloted={6: 2}, looks=3, angles=[90, 360], diverse=[2, 3, 4],
 )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
 
 TINY = [
     "tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2", "tier.looks=0",
-    "tier.long={60: 0, 300: 0}", "tier.diverse=[2,2,2]",
+    "tier.long={60: 0, 300: 0}", "tier.piloted={60: 0, 300: 0}", "tier.diverse=[2,2,2]",
 ]  # fmt: skip
 
 
@@ -117,6 +117,6 @@ def test_from_a_world_to_its_report(walked):
     done = run("train.evaluate", *given, f"data={folder}/data", f"out={folder}/out", "teacher_steps=2", *TINY)
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads((folder / "out/toy/report.json").read_text())
-    assert (report["schema"], report["passed"]) == (2, False)
+    assert (report["schema"], report["passed"]) == (3, False)
     assert report["about"]["manifest"] == json.loads((folder / "out/toy/manifest.json").read_text())["sha256"]
     assert report["about"]["absent"].keys() == {"C", "D", "E", "F"}

@@ -8,6 +8,7 @@ The real game is played once and kept (train/reference.py); a second evaluation 
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from train.cli import stage
 from train.load import load_model, load_teacher, load_tokenizer
-from train.reference import manifest_of, reality
+from train.reference import flown, manifest_of, reality
 from worldmodel import ActionSpace, load
 from worldmodel.bundle import World
 from worldmodel.config import plain, typed
@@ -31,8 +32,9 @@ from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
-from worldmodel.evaluation.inverse import label_names, load_inverse
-from worldmodel.evaluation.manifest import ProbesConfig, TierConfig
+from worldmodel.evaluation.inverse import load_inverse
+from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig
+from worldmodel.evaluation.pilot import held_names, load_pilot
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.report import write_report
 from worldmodel.games import GameConfig
@@ -56,6 +58,8 @@ class Config:
     teacher_shift: float
     inverse: str | None
     least_f1: float
+    pilot: str | None
+    least_pilot: float
     data: str
     data_stride: int
     out: str
@@ -100,14 +104,23 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
     return frames, f"{len(frames)} frames before the world's starts ({cfg.data} is not there): far too few"
 
 
-def judges(cfg: Config, space: ActionSpace, pool: np.ndarray) -> Judges:
-    """What the dreams are measured with; ValueError if the inverse model is another game's."""
+def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest) -> Judges:
+    """What the dreams are measured with; ValueError if the inverse model or the pilot is another game's."""
     inverse = load_inverse(Path(cfg.inverse)) if cfg.inverse else None
-    if inverse and inverse.names != label_names(cfg.probes):
-        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {label_names(cfg.probes)}")
+    if inverse and inverse.names != cfg.probes.label_names:
+        raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {cfg.probes.label_names}")
+    pilot, runs = None, {}
+    if cfg.pilot:
+        pilot, digest = load_pilot(Path(cfg.pilot)), hashlib.sha256(Path(cfg.pilot).read_bytes()).hexdigest()
+        if pilot.names != (names := held_names(space, cfg.probes)):
+            raise ValueError(f"{cfg.pilot} holds {pilot.names}, in this game it would be {names}")
+        counts = {seconds: number for seconds, number in cfg.tier.piloted.items() if number}
+        kept = f"piloted-{manifest.digest()[:12]}-{digest[:12]}-{sum(counts.values())}.npz"
+        runs = flown(manifest, cfg.game, pilot, counts, Path(cfg.out) / kept)
     return Judges(
-        control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pool=pool, diverse=cfg.tier.diverse
-    )
+        control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pilot=pilot, piloted=runs,
+        least_pilot=cfg.least_pilot, pool=pool, diverse=cfg.tier.diverse,
+    )  # fmt: skip
 
 
 @stage("evaluate")
@@ -122,7 +135,7 @@ def main(raw: DictConfig) -> None:
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     name = Path(str(cfg.world)).stem if world else "-".join(Path(str(cfg.run)).parts[-2:])
     pool, pool_source = training_frames(cfg, world)
-    jury = judges(cfg, space, pool)
+    jury = judges(cfg, space, pool, manifest)
     with tqdm(total=passes(judged, reference, jury), unit=" passes", unit_scale=True, mininterval=5) as bar:
         judged.tell(bar.update)
         figures, shown = measure(judged, reference, jury)

@@ -1,4 +1,4 @@
-"""The judge of control: an inverse-dynamics model learns to read actions off four frames, real and reconstructed.
+"""The judge of control: an inverse-dynamics model learns to read actions off nine frames, real and reconstructed.
 
 python -m train.inverse game=doom_garden      reads data/doom_garden/, writes runs/doom_garden/inverse/
 python -m train.evaluate world=doom_garden inverse=runs/doom_garden/inverse/inverse.safetensors
@@ -31,15 +31,16 @@ from worldmodel.evaluation.inverse import (
     Lesson,
     Lessons,
     f1_counts,
-    label_names,
     labels,
     macro_f1,
+    motion_scale,
+    read_film,
     save_inverse,
     seen,
     shrunk,
-    windows,
 )
 from worldmodel.evaluation.manifest import ProbesConfig
+from worldmodel.evaluation.motion import view_motion
 from worldmodel.games import GameConfig
 from worldmodel.training.ema import EMA
 from worldmodel.training.loop import LoopConfig, Metrics, train
@@ -57,6 +58,7 @@ class Config:
     tokenizer: str
     episodes: int
     heldout: int
+    rebuild_every: int
     inverse: InverseConfig
     optimizer: OptimizerConfig
     ema: float
@@ -84,18 +86,27 @@ def lesson(cfg: Config, episode: Episode, frames: np.ndarray) -> Lesson:
     inner = slice(BEFORE - 1, episode.num_steps - AFTER)  # action t led to frame t + 1
     truth = labels(actions, space, cfg.probes)[inner]
     mask = seen(actions, where, space, cfg.probes)[inner]
-    return Lesson(shrunk(frames, cfg.inverse.size_hw), torch.from_numpy(truth).float(), torch.from_numpy(mask))
+    grey = shrunk(frames, cfg.inverse.size_hw)
+    return Lesson(grey, view_motion(grey), torch.from_numpy(truth).float(), torch.from_numpy(mask))
 
 
-@torch.no_grad()
-def told(inverse: Inverse, lessons: list[Lesson], device: torch.device) -> np.ndarray:
-    """F1 of every label and, last, their mean, over all lessons: (L + 1,)."""
+def told(inverse: Inverse, lessons: list[Lesson]) -> np.ndarray:
+    """Counts (L, 3) of right, made up and missed labels over all lessons."""
     counts = []
     for one in lessons:
-        odds = torch.cat([inverse(part.to(device)).sigmoid().cpu() for part in windows(one.grey).split(256)])
-        counts.append(f1_counts(odds[None].numpy(), one.truth[None].numpy(), one.mask[None].numpy()))
-    total = np.concatenate(counts).sum(0)  # (L, 3)
-    return np.concatenate([macro_f1(total[:, None]), macro_f1(total[None])])
+        odds = read_film(inverse, one.grey, one.motion)[0][None]
+        counts.append(f1_counts(odds, one.truth[None].numpy(), one.mask[None].numpy()))
+    return np.concatenate(counts).sum(0)
+
+
+def by_label(counts: np.ndarray, names: list[str]) -> str:
+    """F1, precision and recall of each label as text."""
+    lines = []
+    for name, (hit, false, missed) in zip(names, counts.astype(float), strict=True):
+        precision, recall = hit / max(1, hit + false), hit / max(1, hit + missed)
+        f1 = 2 * hit / max(1, 2 * hit + false + missed)
+        lines.append(f"{name} {f1:.2f} (P {precision:.2f} R {recall:.2f})")
+    return ", ".join(lines)
 
 
 @stage("inverse")
@@ -105,34 +116,37 @@ def main(raw: DictConfig) -> None:
     run = start("inverse", cfg.run, plain(raw))
     tokenizer = load_tokenizer(cfg.tokenizer).to(run.device)
 
-    def both(split: str, most: int, rebuild_every: int) -> tuple[list[Lesson], list[Lesson]]:
+    def both(split: str, most: int) -> tuple[list[Lesson], list[Lesson]]:
         real, rebuilt = [], []
         for k, episode in enumerate(episodes_of(cfg.data, split, most)):
             frames = episode.frames()
             real.append(lesson(cfg, episode, frames))
-            if k % rebuild_every == 0:
+            if k % cfg.rebuild_every == 0:
                 rebuilt.append(lesson(cfg, episode, reconstruct_with(tokenizer, frames)))
         return real, rebuilt
 
-    real, rebuilt = both("train", cfg.episodes, 2)
-    unseen, unseen_rebuilt = both("heldout", cfg.heldout, 1)
+    real, rebuilt = both("train", cfg.episodes)
+    unseen, unseen_rebuilt = both("heldout", cfg.heldout)
     run.say(f"{len(real)} real and {len(rebuilt)} reconstructed episodes")
-    inverse = Inverse(cfg.inverse, label_names(cfg.probes)).to(run.device)
+    inverse = Inverse(cfg.inverse, cfg.probes.label_names)
+    inverse.scale.copy_(motion_scale(real))
+    inverse.to(run.device)
     ema, optimizer = EMA(inverse, cfg.ema), Optimizer(inverse, cfg.optimizer)
 
-    def update(step: int, batch: tuple[Tensor, Tensor, Tensor]) -> Metrics:
-        frames, truth, mask = (part.to(run.device) for part in batch)
-        wrong = F.binary_cross_entropy_with_logits(inverse(frames), truth, reduction="none").mean(1)
+    def update(step: int, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Metrics:
+        frames, motion, truth, mask = (part.to(run.device) for part in batch)
+        wrong = F.binary_cross_entropy_with_logits(inverse(frames, motion), truth, reduction="none")
         loss = (wrong * mask).sum() / mask.sum().clamp_min(1)
         metrics = optimizer.step(loss, step, run.progress)
         ema.update(inverse, step)
         return metrics
 
     def measure(step: int) -> None:
-        f1, f1_rebuilt = (told(ema.model, lessons, run.device) for lessons in (unseen, unseen_rebuilt))
-        run.log(step, {"f1_real": float(f1[-1]), "f1_rebuilt": float(f1_rebuilt[-1])})
-        each = ", ".join(f"{name} {value:.2f}" for name, value in zip(inverse.names, f1, strict=False))
-        run.say(f"step {step}: held-out macro F1 {f1[-1]:.3f} ({each}), reconstructed {f1_rebuilt[-1]:.3f}")
+        own, rebuilt_too = (told(ema.model, lessons) for lessons in (unseen, unseen_rebuilt))
+        f1, f1_rebuilt = (float(macro_f1(counts[None])[0]) for counts in (own, rebuilt_too))
+        run.log(step, {"f1_real": f1, "f1_rebuilt": f1_rebuilt})
+        run.say(f"step {step}: held-out macro F1 {f1:.3f}, reconstructed {f1_rebuilt:.3f}")
+        run.say(by_label(own, inverse.names))
         save_inverse(Path(cfg.run.dir) / "inverse.safetensors", ema.model)
 
     train(run, update, Lessons([*real, *rebuilt], cfg.run.seed),

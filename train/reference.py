@@ -21,8 +21,17 @@ from worldmodel import Action
 from worldmodel.action import ActionSpace
 from worldmodel.config import typed
 from worldmodel.env import EnvError
+from worldmodel.evaluation.flight import load_longs, piloted, save_longs
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig, build
-from worldmodel.evaluation.reference import Level, Place, Reference, collect
+from worldmodel.evaluation.pilot import Pilot
+from worldmodel.evaluation.reference import (
+    Level,
+    Longs,
+    Place,
+    Reference,
+    collect,
+    collect_long,
+)
 from worldmodel.games import Game, GameConfig, open_game, player
 
 PLACES = ("pose", "drive", "place")  # what games call it in their facts
@@ -98,6 +107,16 @@ def reality(manifest: Manifest, game: GameConfig, control: ProbesConfig, out: Pa
             manifest.write(kept, reference.sums)
             reference.save(path)
     return Reference.load(path), space
+
+
+def flown(manifest: Manifest, game: GameConfig, pilot: Pilot, runs: dict[int, int], path: Path) -> dict[int, Longs]:
+    """The real game's long runs under the pilot, kept at `path` or played now."""
+    if not path.exists():
+        with closing(open_game(game, watch=True)) as env:
+            level = Level(env, lambda seed: player(env, game, seed)[1], partial(place, env))
+            own = piloted(level, pilot, manifest.warm_up + manifest.context)
+            save_longs(path, collect_long(manifest, own, runs, lambda text: print(f"{text}, piloted")))
+    return load_longs(path)
 
 
 @stage("reference")

@@ -21,6 +21,7 @@ from worldmodel.evaluation import inverse as idm
 from worldmodel.evaluation.control import LAGS, LEAST_TURN, horizontal_shift, net_turn, response_lag, turn_hits
 from worldmodel.evaluation.drift import relative, survival
 from worldmodel.evaluation.manifest import ProbesConfig
+from worldmodel.evaluation.pilot import Pilot
 from worldmodel.evaluation.quality import (
     HORIZONS,
     TRAITS,
@@ -31,7 +32,7 @@ from worldmodel.evaluation.quality import (
     traits,
     usable_horizon,
 )  # fmt: skip
-from worldmodel.evaluation.reference import Shorts
+from worldmodel.evaluation.reference import Longs, Shorts
 from worldmodel.evaluation.statistics import Estimate, median_ratio, ratio_of_sums, resampled
 
 EDGE = 8  # frames that count as early, and as late
@@ -43,13 +44,18 @@ Rows = dict[str, np.ndarray]  # name -> uint8 (E, T, H, W, 3)
 @dataclass(kw_only=True)
 class Judges:
     """control, space: the game's; inverse: the inverse-dynamics model, None where none was given; least_f1: on real
-    frames, below which it judges nobody; pool: frames of training (N, H, W, 3); diverse: episodes, noise seeds, steps.
+    frames, below which it judges nobody; pilot, None where none was given; piloted: its real runs by seconds;
+    least_pilot: share of these that must survive, likewise; pool: frames of training (N, H, W, 3); diverse: episodes,
+    noise seeds, steps.
     """
 
     control: ProbesConfig
     space: ActionSpace
     inverse: idm.Inverse | None
     least_f1: float
+    pilot: Pilot | None
+    piloted: dict[int, Longs]
+    least_pilot: float
     pool: np.ndarray
     diverse: list[int]
 
@@ -172,7 +178,7 @@ def inverse_figures(parts: dict[str, tuple[Rows, Shorts]], given: int, judges: J
 
 
 class _Told:
-    """What the inverse model says of clips, beside what was done. All by window: (E, T, L), mask (E, T)."""
+    """What the inverse model says of clips, beside what was done. All by window: (E, T, L)."""
 
     def __init__(self, told: np.ndarray, felt: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:
         self.told, self.felt, self.truth, self.mask = told, felt, truth, mask
@@ -224,6 +230,12 @@ def long_figures(looks: dict[int, np.ndarray], real: dict[int, np.ndarray], fps:
         "runs": {s: len(part) for s, part in looks.items()},
         "sheet": int(np.argsort(late)[len(late) // 2]),
     }
+
+
+def may_judge(piloted: dict[str, Any], least: float) -> bool:
+    """Whether the real runs of a pilot survive often enough, up to the longest time at which that is told."""
+    told = [share for share in piloted["survival_real"].values() if share]
+    return bool(told) and told[-1].value >= least
 
 
 def speed_figures(taken: np.ndarray, steps: dict[str, int]) -> dict[str, Any]:

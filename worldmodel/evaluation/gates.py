@@ -26,6 +26,8 @@ NAMES = {
     "lag": "response lag (frames)",
     "survival_60": "survival of 60 s",
     "survival_300": "survival of 300 s",
+    "piloted_60": "survival of 60 s, piloted",
+    "piloted_300": "survival of 300 s, piloted",
     "not_finite": "frames that are not finite",
     "sharpness": "sharpness / real",
     "memory": f"memory after looking {MEMORY_DEGREES} degrees away",
@@ -106,6 +108,10 @@ def _values(figures: Mapping[str, Any]) -> dict[str, tuple[Estimate | None, str]
     nobody, short = "no teacher was given", "the tier's episodes are too short"
     unread = "no inverse model was given" if control is None else "its F1 on real frames is too low to judge"
     no_runs = "no run is that long"
+    flown = figures.get("piloted")
+    blown = no_runs if flown else "no pilot was given"
+    if flown and not flown["may_judge"]:
+        flown, blown = None, "the pilot survives too seldom in the real game to judge"
     turn_lag = (figures["turn"] or {}).get("lag")
     lag = ((control or {}).get("lag") or turn_lag or {}).get("student")
     memory = figures["memory"].get(MEMORY_DEGREES)
@@ -123,6 +129,8 @@ def _values(figures: Mapping[str, Any]) -> dict[str, tuple[Estimate | None, str]
         "lag": (lag, unread if turn_lag is None else short),
         "survival_60": (long and long["survival"][60], no_runs),
         "survival_300": (long and long["survival"][300], no_runs),
+        "piloted_60": (flown and flown["survival"][60], blown),
+        "piloted_300": (flown and flown["survival"][300], blown),
         "not_finite": (_number(long["not_finite_frames"]) if long else None, no_runs),
         "sharpness": (student["sharpness"], ""),
         "memory": (memory and memory["memory"], blind),

@@ -28,6 +28,7 @@ RETRY = 10_000  # seeds between the attempts at an entry whose game ends too ear
 NO_LEVELS = "n/a: no level of this game was left out of training (or every seed draws one: then A is unseen already)"
 NO_VIEW = "n/a: nothing in this game turns a view"
 NOT_PLAYED = "n/a: none are played in this tier"
+LEFT, RIGHT = "left", "right"  # labels of a turn, by keys or mouse
 NOT_EXCLUDED = "starts that training never used, drawn as its own were: it excluded no region"
 
 
@@ -69,8 +70,9 @@ class Turning:
 @dataclass(kw_only=True)
 class ProbesConfig:
     """branch: the actions told apart in branch identification; families: scripts by name; labels:
-    buttons whose effect a picture can show; stopped: those that something can stop, which shows in a place that
-    changes by less than stopped_below a step; unseen: names of levels training left out -> what they change in the
+    buttons whose effect a picture can show; stopped, started, torn_above: when the real game does not obey them, so
+    that no picture can show them (inverse.seen); imitate: scripted players by whom a pilot is taught;
+    unseen: names of levels training left out -> what they change in the
     game's settings; context_seconds: what the world's memory must span, null where nothing is asked.
     """
 
@@ -78,26 +80,36 @@ class ProbesConfig:
     families: dict[str, Family]
     turning: Turning | None
     labels: list[str]
-    stopped: list[str]
-    stopped_below: float
+    stopped: dict[str, float]
+    started: dict[str, list[float]]
+    torn_above: float | None
+    imitate: list[str]
     unseen: dict[str, dict[str, Any]]
     context_seconds: float | None
 
     def check(self, space: ActionSpace) -> None:
         """ValueError if a name is not a button of this game."""
         beats = [*self.branch, *(beat for family in self.families.values() for beat in family.beats)]
-        named = {name for beat in beats for name in beat.buttons} | {*self.labels, *self.stopped}
+        named = {name for beat in beats for name in beat.buttons} | set(self.labels)
         if self.turning:
             named |= {self.turning.left, self.turning.right} - {""}
         if unknown := sorted(named - set(space.buttons)):
             raise ValueError(f"conf/probes names the buttons {unknown}, this game has {list(space.buttons)}")
+        if unread := sorted({*self.stopped, *self.started} - set(self.label_names)):
+            raise ValueError(f"conf/probes: stopped or started name {unread}, the labels are {self.label_names}")
+
+    @property
+    def label_names(self) -> list[str]:
+        """What an inverse model of this game answers."""
+        return [*self.labels, *([LEFT, RIGHT] if self.turning else [])]
 
 
 @dataclass(kw_only=True)
 class TierConfig:
     """Entries of warm_up + context + horizon frames: episodes by split (A; B; C a level; D a family); branches of
-    branch_steps; long: seconds -> runs; looks: runs of F an angle. warm_up: steps played before the first frame that
-    counts. diverse: episodes, noise seeds and steps of the diversity.
+    branch_steps; long: seconds -> runs; piloted: how many of these are flown again by a pilot; looks: runs of F an
+    angle. warm_up: steps played before the first frame that counts. diverse: episodes, noise seeds and steps of the
+    diversity.
     """
 
     seed: int
@@ -108,6 +120,7 @@ class TierConfig:
     branches: int
     branch_steps: int
     long: dict[int, int]
+    piloted: dict[int, int]
     looks: int
     angles: list[int]
     diverse: list[int]
@@ -120,7 +133,9 @@ class TierConfig:
         counts = [*self.episodes.values(), self.branches, *self.long.values(), self.looks]
         if min(self.context, self.warm_up) < 1 or self.horizon < 8 or max(counts) > RETRY:
             raise ValueError("tier: context and warm_up must be >= 1, horizon >= 8, and no count above 10000")
-        if any(0 < n < 2 for n in counts) or len(self.diverse) != 3:
+        if any(runs > self.long.get(seconds, 0) for seconds, runs in self.piloted.items()):
+            raise ValueError(f"tier: piloted runs are some of the long ones, got {self.piloted} of {self.long}")
+        if any(0 < n < 2 for n in [*counts, *self.piloted.values()]) or len(self.diverse) != 3:
             raise ValueError("tier: a count is 0 or >= 2; diverse is [episodes, seeds, steps]")
 
 

@@ -137,12 +137,18 @@ def _charts(figures: Mapping[str, Any]) -> list[str]:
         curves("action effect: cost of wrong actions (dB)", "frames",
                {"student": over(figures["quality"]["wrong_action_cost"])}),
     ]  # fmt: skip
-    for seconds, traits in figures.get("long", {}).get("segments", {}).items():
-        drift = {name: [(4.0 * i + 2, {"value": v}) for i, v in enumerate(traits[name])] for name in TRAITS}
-        charts.append(curves(f"drift: dream / real, runs of {seconds} s", "seconds", drift))
-    if "long" in figures:
-        alive = [(float(t), e) for t, e in figures["long"]["survival"].items() if e]
-        charts.append(curves("survival", "seconds", {"student": alive}))
+    kinds = {name: figures[kind] for name, kind in (("recorded", "long"), ("piloted", "piloted")) if kind in figures}
+    for kind, figure in kinds.items():
+        for seconds, traits in figure["segments"].items():
+            drift = {name: [(4.0 * i + 2, {"value": v}) for i, v in enumerate(traits[name])] for name in TRAITS}
+            charts.append(curves(f"drift: dream / real, {kind} runs of {seconds} s", "seconds", drift))
+    alive = {
+        f"{who}, {kind}": [(float(t), e) for t, e in figure[row].items() if e]
+        for kind, figure in kinds.items()
+        for who, row in (("student", "survival"), ("real", "survival_real"))
+    }
+    if alive:
+        charts.append(curves("survival", "seconds", alive))
     return charts
 
 

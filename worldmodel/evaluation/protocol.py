@@ -3,7 +3,7 @@
 Dreamers       the student, its one-step self, its teacher
 measure        everything, in order; passes: how much that is
 short_dreams   the rows
-long_dreams    minutes
+long_dreams    minutes under the real run's actions; piloted_dreams: under a pilot's
 looked         looks away and back
 
 Not here: what is read off the rows (figures.py), gates and pages (gates.py, report.py, page.py).
@@ -21,6 +21,7 @@ from worldmodel.evaluation import figures as read_off
 from worldmodel.evaluation.control import branch_hits
 from worldmodel.evaluation.dreamer import Dreamer, decode, dream, reconstruct
 from worldmodel.evaluation.figures import Judges, Rows
+from worldmodel.evaluation.flight import fly
 from worldmodel.evaluation.latency import side_by_side
 from worldmodel.evaluation.memory import remembered
 from worldmodel.evaluation.quality import diversity, nearest, traits
@@ -51,10 +52,13 @@ class Dreamers:
 
 @dataclass(kw_only=True)
 class Shown:
-    """What a page shows: rows of split A; frames of one long run, first half real; rows of looks by degrees."""
+    """What a page shows: rows of split A; frames of one long and of one piloted run, first half real; rows of looks by
+    degrees.
+    """
 
     rows: Rows
     long: list[np.ndarray]
+    piloted: list[np.ndarray]
     looks: dict[int, Rows]
 
 
@@ -82,7 +86,10 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
     long: list[np.ndarray] = []
     if reference.longs:
         figures["long"], long = long_dreams(dreamers.student, reference)
-    return figures, Shown(rows=rows, long=long, looks=looks)
+    piloted: list[np.ndarray] = []
+    if judges.pilot and judges.piloted:
+        figures["piloted"], piloted = piloted_dreams(dreamers.student, judges, reference.fps)
+    return figures, Shown(rows=rows, long=long, piloted=piloted, looks=looks)
 
 
 def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
@@ -93,6 +100,7 @@ def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
     }
     branch = int(np.prod(reference.branches.frames.shape[:3]))
     long = sum(int(np.prod(part.traits.shape[:2])) for part in reference.longs.values())
+    long += sum(int(np.prod(part.traits.shape[:2])) for part in judges.piloted.values())
     looks = sum(int(np.prod(part.frames.shape[:2])) for part in reference.looks.values())
     episodes, seeds, steps = judges.diverse
     diverse = min(episodes, len(reference.shorts["A"].frames)) * seeds * steps
@@ -178,6 +186,21 @@ def long_dreams(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any],
     figures["not_finite_frames"] = broken
     shortest, median = min(looks), figures["sheet"]
     return figures, [*reference.longs[shortest].frames[median], *kept[shortest][median]]
+
+
+def piloted_dreams(dreamer: Dreamer, judges: Judges, fps: float) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """As long_dreams, the same starts flown by the pilot, beside its real runs; may_judge: whether it may."""
+    assert judges.pilot, "asked only where there is one"
+    looks, kept, broken = {}, {}, 0
+    given = next(iter(judges.piloted.values())).context.shape[1]
+    for seconds, part in judges.piloted.items():
+        length, stride = part.traits.shape[1], round(SHEET_SECONDS * fps)
+        flown = fly(dreamer, judges.pilot, judges.space, part.context, part.actions[:, :given], length, stride)
+        looks[seconds], kept[seconds], broken = flown.traits, flown.frames, broken + flown.broken
+    figures = read_off.long_figures(looks, {s: part.traits for s, part in judges.piloted.items()}, fps)
+    figures |= {"not_finite_frames": broken, "may_judge": read_off.may_judge(figures, judges.least_pilot)}
+    shortest, median = min(looks), figures["sheet"]
+    return figures, [*judges.piloted[shortest].frames[median], *kept[shortest][median]]
 
 
 def speed_figures(dreamers: Dreamers, part: Shorts, given: int) -> dict[str, Any]:

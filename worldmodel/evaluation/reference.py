@@ -3,7 +3,7 @@
 Level       a running game, who plays it, and where the player is
 Shorts      episodes to be dreamt frame by frame; Branches, Longs, Looks: likewise
 Reference   all of them; saved and loaded as one npz
-collect     play a manifest
+collect     play a manifest; collect_long: only its long runs
 
 The games come in from outside: which game it is, the scripts know.
 Everywhere actions[i] led to frame i, so the first frame of a context has an action too.
@@ -154,10 +154,7 @@ def collect(
     player.level = home
     branches = Branches(**player.all(manifest.of("branch"), lambda entry: player.branch(entry, branch)))
     longs, looks = (
-        {
-            int(group.split("/")[1]): player.all([e for e in manifest.entries if e.group == group], how)
-            for group in dict.fromkeys(e.group for e in manifest.of(split))
-        }
+        {key: player.all(entries, how) for key, entries in _by_number(manifest, split).items()}
         for split, how in (("E", player.long), ("F", player.look))
     )
     return Reference(
@@ -165,6 +162,23 @@ def collect(
         longs={key: Longs(**part) for key, part in longs.items()},
         looks={key: Looks(**part) for key, part in looks.items()},
     )  # fmt: skip
+
+
+def collect_long(
+    manifest: Manifest, level: Level, runs: dict[int, int], say: Callable[[str], None]
+) -> dict[int, Longs]:
+    """The first `runs` long runs by seconds, played by the level's players. Raises as collect."""
+    player = _Player(manifest, level, say)
+    entries = {seconds: part[: runs.get(seconds, 0)] for seconds, part in _by_number(manifest, "E").items()}
+    return {seconds: Longs(**player.all(part, player.long)) for seconds, part in entries.items() if part}
+
+
+def _by_number(manifest: Manifest, split: str) -> dict[int, list[Entry]]:
+    """Entries of E by seconds, of F by degrees."""
+    parts: dict[int, list[Entry]] = {}
+    for entry in manifest.of(split):
+        parts.setdefault(int(entry.group.split("/")[1]), []).append(entry)
+    return parts
 
 
 class _Player:

@@ -3,7 +3,7 @@
 table          the report as text
 write_report   report.json, the table, the page and both pictures
 real_vs_dream  four episodes by rule, real above dreamt
-sixty_seconds  one long run, real above dreamt
+sixty_seconds  one long run, real above dreamt; piloted.png likewise
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worldmodel.evaluation.protocol import Shown
 from worldmodel.evaluation.quality import psnr_curve
 from worldmodel.evaluation.statistics import Estimate
 
-SCHEMA = 2  # of report.json
+SCHEMA = 3  # of report.json
 SHEET_QUANTILES = (0.1, 0.4, 0.6, 0.9)  # of the student's mean PSNR: from bad to good, never picked by hand
 SHEET_STRIDE = 3
 
@@ -32,7 +32,7 @@ def table(figures: dict[str, Any], judged: list[Gate], about: dict[str, Any]) ->
     """The report as text, at most 120 columns."""
     parts = [
         _rows(figures["quality"], about["name"]), _splits(figures["splits"], about), _control(figures),
-        _long(figures), _speed(figures["speed"]), _gates(judged),
+        _long(figures, "long"), _long(figures, "piloted"), _speed(figures["speed"]), _gates(judged),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -40,8 +40,8 @@ def table(figures: dict[str, Any], judged: list[Gate], about: dict[str, Any]) ->
 def write_report(
     folder: Path, figures: dict[str, Any], judged: list[Gate], about: dict[str, Any], shown: Shown, fps: float
 ) -> str:
-    """Write report.json, table.txt, report.html, real_vs_dream.png and, with long runs, sixty_seconds.png; gives the
-    table.
+    """Write report.json, table.txt, report.html, real_vs_dream.png and, with such runs, sixty_seconds.png and
+    piloted.png; gives the table.
 
     report.json holds `about` (who, where, how; name, absent and notes are needed), the gates and all figures; what is
     not finite becomes null.
@@ -57,6 +57,8 @@ def write_report(
     real_vs_dream(folder / "real_vs_dream.png", shown.rows["student"], shown.rows["real"])
     if shown.long:
         sixty_seconds(folder / "sixty_seconds.png", shown.long)
+    if shown.piloted:
+        sixty_seconds(folder / "piloted.png", shown.piloted)
     write_page(folder / "report.html", data, shown, fps, text)
     return text
 
@@ -134,14 +136,17 @@ def _control(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _long(figures: dict[str, Any]) -> list[str]:
-    if "long" not in figures:
-        return ["long runs         n/a: none in this tier"]
-    long = figures["long"]
+def _long(figures: dict[str, Any], kind: str) -> list[str]:
+    if kind not in figures:
+        return [f"{kind} runs".ljust(18) + "n/a: none in this tier, or no pilot"]
+    long = figures[kind]
     alive = "  ".join(f"{t} s {e.value:.2f} of {e.samples}" for t, e in long["survival"].items() if e)
     real = "  ".join(f"{t} s {e.value:.2f}" for t, e in long["survival_real"].items() if e)
-    lines = [f"survival          {alive}  (real: {real})"]
-    lines += ["long runs, end    " + _shares(long["end"])]
+    title = {"long": "survival", "piloted": "survival, piloted"}[kind]
+    lines = [f"{title:18s}{alive}  (real: {real})"]
+    if not long.get("may_judge", True):
+        lines.append("the pilot survives too seldom in the real game to judge anybody")
+    lines += [f"{kind} runs, end".ljust(18) + _shares(long["end"])]
     for seconds, worst in long["worst"].items():
         cells = "  ".join(f"{name} {value:.2f}" for name, value in worst.items())
         lines.append(f"worst 4 s of {seconds:3d} s  {cells}")
