@@ -8,6 +8,7 @@ from worldmodel.ui.wander import openness, wander
 H, W = 48, 64
 WALKING = ActionSpace(("forward", "attack", "use"), (20.0, 0.0))
 DRIVING = ActionSpace(("gas", "brake", "left", "right"), (30.0, 0.0))
+CLIMBING = ActionSpace(("left", "right", "jump", "down"))
 BRICKS = np.random.default_rng(0).integers(90, 120, (H, W, 3)).astype(np.uint8)
 
 
@@ -66,4 +67,13 @@ def test_a_car_that_lost_the_road_drives_in_a_circle():
 
 
 def test_a_world_it_cannot_read_is_left_to_the_script():
-    assert wander(ActionSpace(("left", "right", "jump"), (0.0, 0.0))) is None
+    assert wander(ActionSpace(("up", "down", "fire"), (0.0, 0.0))) is None
+
+
+def test_what_runs_jumps_where_the_picture_stands_still_and_goes_back_where_that_is_in_vain():
+    running, stopped = wander(CLIMBING), wander(CLIMBING)
+    ways = [running(np.roll(BRICKS, -5 * t, axis=1)).buttons for t in range(35)]
+    assert all(held == {"right"} for held in ways)
+    ways = [stopped(BRICKS).buttons for _ in range(60)]
+    assert ways[0] == {"right"}
+    assert ways.index({"right", "jump"}) < ways.index({"left"}) < 60

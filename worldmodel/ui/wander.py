@@ -3,6 +3,7 @@
 wander        a function of the frames, for action spaces it knows how to use; None for others
 Walker        first person: forward, and turns where a wall fills the view
 RoadFollower  from above: keeps the colour under the car before it
+Climber       from the side: runs to the right, and jumps where the picture stands still
 
 Not here: players that know the map (games/), a walk by the clock (tour.py).
 """
@@ -16,15 +17,18 @@ import numpy as np
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import Frame
 
+SCROLLS = 1.5  # grey levels a frame, on average: less is a picture that stands still
 NEAR, OPEN = 16.0, 22.0  # grey levels of `openness`: turn below the first, go on above the second; found by walking
 
 
 def wander(space: ActionSpace, seed: int = 0) -> Callable[[Frame], Action] | None:
-    """frame -> Action for a world that is walked in or driven through, None for any other."""
+    """frame -> Action for a world that is walked in, driven or jumped through, None for any other."""
     if "forward" in space.buttons and (space.mouse[0] or {"turn_left", "turn_right"} <= set(space.buttons)):
         return Walker(space, seed).act
     if {"gas", "left", "right"} <= set(space.buttons):
         return RoadFollower().act
+    if {"left", "right", "jump"} <= set(space.buttons):
+        return Climber().act
     return None
 
 
@@ -91,3 +95,28 @@ class RoadFollower:
         else:
             held.add("right")  # the road is lost: in a circle back to it
         return Action(held)
+
+
+class Climber:
+    """Runs and now and then leaps. What stops it is jumped at; what that does not pass, from farther back."""
+
+    def __init__(self) -> None:
+        self.steps = self.still = self.rise = self.back = self.tries = 0
+        self.last: Frame | None = None
+
+    def act(self, frame: Frame) -> Action:
+        """The action after a frame."""
+        self.steps += 1
+        moved = self.last is None or np.abs(frame.astype(np.int16) - self.last).mean() > SCROLLS
+        self.last = frame
+        self.still = 0 if moved else self.still + 1
+        if self.still > 2 and self.rise == self.back == 0:
+            self.still, self.rise, self.tries = 0, 10, self.tries + 1
+            self.back = 6 if self.tries % 3 == 0 else 0
+        if self.steps % 40 == 0:
+            self.rise = 8
+        if self.back > 0:
+            self.back -= 1
+            return Action({"left"})
+        self.rise = max(0, self.rise - 1)
+        return Action({"right", "jump"} if self.rise else {"right"})
