@@ -25,6 +25,8 @@ from worldmodel.games import GameConfig
 from worldmodel.tokenizer.loss import sharpness
 from worldmodel.training.checkpoint import load_checkpoint
 
+AHEAD = 100  # frames after a start in which play is not cut
+CUT = 20.0  # grey levels from one frame to the next
 ALIGNMENT = "actions[t] takes frame[t] to frame[t + 1]"
 
 
@@ -51,7 +53,8 @@ class Config:
 
 def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, int]]:
     """Moments of training play with much to see: of the half with the most colours (the exponential of their
-    entropy) and edges the best one, then those whose pictures differ most from all chosen (farthest points).
+    entropy) and edges the best one, then those whose pictures differ most from all chosen (farthest points). After
+    none of them play is cut soon, if there are such: where a level ends, a dream cannot know the next.
     """
     moments: list[tuple[Episode, int]] = []
     thumbnails, appeal = [], []
@@ -68,11 +71,26 @@ def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, i
             colours = np.exp(-np.sum(counts / counts.sum() * np.log(counts / counts.sum())))
             appeal.append(colours * sharpness(torch.from_numpy(frame)).item())
     pictures, worth = np.stack(thumbnails), np.array(appeal)
-    chosen = [int(worth.argmax())]
+    chosen: list[int] = []
+    score = worth.copy()
+    is_left = worth >= np.median(worth)
     while len(chosen) < number:
-        distance = np.min([np.linalg.norm(pictures - pictures[i], axis=1) for i in chosen], axis=0)
-        chosen.append(int((distance * (worth >= np.median(worth))).argmax()))
+        best = int((score * is_left if is_left.any() else score).argmax())
+        episode, t = moments[best]
+        is_fit = not is_left.any() or not is_cut(episode.frames(t, min(AHEAD, episode.num_steps + 1 - t)))
+        is_left[best] = False
+        if is_fit:
+            chosen.append(best)
+            score = np.min([np.linalg.norm(pictures - pictures[i], axis=1) for i in chosen], axis=0)
     return [moments[i] for i in chosen]
+
+
+def is_cut(frames: np.ndarray) -> bool:
+    """Whether a picture of uint8 (T, H, W, 3) has little to do with the one before, unlike those beside it."""
+    small = frames[:, ::4, ::4].astype(np.int16)
+    change = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
+    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
+    return bool(((change > CUT) & (change > 2.5 * beside)).any())
 
 
 def provenance(run: str) -> dict[str, Any]:
