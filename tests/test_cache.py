@@ -57,19 +57,24 @@ def test_play_equals_the_masked_pass(seen):
     torch.testing.assert_close(played, masked, rtol=0, atol=1e-4)
 
 
+def remembers(model, frames, changed):
+    """Whether another frame `changed` in a past of so many frames changes what comes next."""
+    latents, actions = clip(frames)
+    other = latents.clone()
+    other[:, changed] += 1
+    answers = []
+    for past in (latents, other):
+        cache = model.new_cache(B)
+        prefill(model, cache, past, actions)
+        answers.append(query(model, cache))
+    return not torch.equal(*answers)
+
+
 def test_frames_out_of_sight_are_forgotten_and_sinks_are_not():
     """One layer, so that nothing is handed on: frame 0 of 9 is seen as a sink and not otherwise."""
     for sink, remembered in ((0, False), (1, True)):
         model = network(window=4, sink=sink, layers=1)
-        latents, actions = clip(9)
-        other = latents.clone()
-        other[:, 0] += 1
-        answers = []
-        for past in (latents, other):
-            cache = model.new_cache(B)
-            prefill(model, cache, past, actions)
-            answers.append(query(model, cache))
-        assert torch.equal(*answers) != remembered
+        assert remembers(model, 9, 0) == remembered
 
 
 def test_denoising_passes_are_not_remembered():
@@ -139,12 +144,4 @@ def test_key_frames_are_remembered_and_others_beyond_the_window_are_not():
     """One layer, and the same last frames: what differs is frame 4, a key frame, or frame 5, 15 frames ago."""
     for changed, remembered in ((4, True), (5, False)):
         model = network(window=4, layers=1, far=4, every=4)
-        latents, actions = clip(19)
-        other = latents.clone()
-        other[:, changed] += 1
-        answers = []
-        for past in (latents, other):
-            cache = model.new_cache(B)
-            prefill(model, cache, past, actions)
-            answers.append(query(model, cache))
-        assert torch.equal(*answers) != remembered
+        assert remembers(model, 19, changed) == remembered

@@ -20,15 +20,14 @@ from worldmodel.evaluation.inverse import (
     inner,
     kernel_distance,
     labels,
-    load_inverse,
     macro_f1,
     motion_scale,
     read,
-    save_inverse,
     seen,
     shrunk,
     windows,
 )  # fmt: skip
+from worldmodel.evaluation.judges import load_judge, save_judge
 from worldmodel.evaluation.motion import view_motion
 
 CONFIG = InverseConfig(size_hw=[16, 32], widths=[12, 12, 12, 12], motion=20, features=16)
@@ -177,7 +176,10 @@ def test_f1_counts_what_is_masked_in_and_labels_that_occur():
 
 
 def test_it_comes_back_from_its_file(judge, tmp_path):
-    save_inverse(tmp_path / "inverse.safetensors", judge)
-    back, frames = load_inverse(tmp_path / "inverse.safetensors"), (torch.randn(3, 4, 16, 32), torch.randn(3, 8, 7))
+    save_judge(tmp_path / "inverse.safetensors", judge)
+    back, frames = (
+        load_judge(tmp_path / "inverse.safetensors", Inverse, InverseConfig),
+        (torch.randn(3, 4, 16, 32), torch.randn(3, 8, 7)),
+    )
     assert back.names == judge.names
     torch.testing.assert_close(back(*frames), judge(*frames))

@@ -11,6 +11,7 @@ from worldmodel.action import Action, ActionSpace
 from worldmodel.evaluation.drift import survival
 from worldmodel.evaluation.figures import long_figures, may_judge
 from worldmodel.evaluation.flight import load_longs, piloted, save_longs
+from worldmodel.evaluation.judges import load_judge, save_judge
 from worldmodel.evaluation.manifest import build
 from worldmodel.evaluation.pilot import (
     TURN,
@@ -21,9 +22,7 @@ from worldmodel.evaluation.pilot import (
     chances,
     decide,
     held_names,
-    load_pilot,
     loss,
-    save_pilot,
     small,
     targets,
 )
@@ -146,8 +145,8 @@ def test_what_was_done_stands_beside_the_last_frame_that_was_seen_before():
 
 
 def test_it_comes_back_from_its_file(pilot, tmp_path):
-    save_pilot(tmp_path / "pilot.safetensors", pilot)
-    back, frames = load_pilot(tmp_path / "pilot.safetensors"), torch.randn(2, 9, 16, 24)
+    save_judge(tmp_path / "pilot.safetensors", pilot)
+    back, frames = load_judge(tmp_path / "pilot.safetensors", Pilot, PilotConfig), torch.randn(2, 9, 16, 24)
     assert (back.names, back.config) == (["gas"], CONFIG)
     torch.testing.assert_close(back(frames), pilot(frames))
 

@@ -32,9 +32,10 @@ from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
-from worldmodel.evaluation.inverse import load_inverse
+from worldmodel.evaluation.inverse import Inverse, InverseConfig
+from worldmodel.evaluation.judges import load_judge
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig
-from worldmodel.evaluation.pilot import held_names, load_pilot
+from worldmodel.evaluation.pilot import Pilot, PilotConfig, held_names
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.report import write_report
 from worldmodel.games import GameConfig
@@ -106,12 +107,15 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
 
 def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest) -> Judges:
     """What the dreams are measured with; ValueError if the inverse model or the pilot is another game's."""
-    inverse = load_inverse(Path(cfg.inverse)) if cfg.inverse else None
+    inverse = load_judge(Path(cfg.inverse), Inverse, InverseConfig) if cfg.inverse else None
     if inverse and inverse.names != cfg.probes.label_names:
         raise ValueError(f"{cfg.inverse} reads {inverse.names}, this game has {cfg.probes.label_names}")
     pilot, runs = None, {}
     if cfg.pilot:
-        pilot, digest = load_pilot(Path(cfg.pilot)), hashlib.sha256(Path(cfg.pilot).read_bytes()).hexdigest()
+        pilot, digest = (
+            load_judge(Path(cfg.pilot), Pilot, PilotConfig),
+            hashlib.sha256(Path(cfg.pilot).read_bytes()).hexdigest(),
+        )
         if pilot.names != (names := held_names(space, cfg.probes)):
             raise ValueError(f"{cfg.pilot} holds {pilot.names}, in this game it would be {names}")
         counts = {seconds: number for seconds, number in cfg.tier.piloted.items() if number}

@@ -35,10 +35,10 @@ from worldmodel.evaluation.inverse import (
     macro_f1,
     motion_scale,
     read_film,
-    save_inverse,
     seen,
     shrunk,
 )
+from worldmodel.evaluation.judges import save_judge
 from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.motion import view_motion
 from worldmodel.games import GameConfig
@@ -147,7 +147,7 @@ def main(raw: DictConfig) -> None:
         run.log(step, {"f1_real": f1, "f1_rebuilt": f1_rebuilt})
         run.say(f"step {step}: held-out macro F1 {f1:.3f}, reconstructed {f1_rebuilt:.3f}")
         run.say(by_label(own, inverse.names))
-        save_inverse(Path(cfg.run.dir) / "inverse.safetensors", ema.model)
+        save_judge(Path(cfg.run.dir) / "inverse.safetensors", ema.model)
 
     train(run, update, Lessons([*real, *rebuilt], cfg.run.seed),
           state={"model": inverse, "ema": ema, "optimizer": optimizer}, loop=cfg.loop, preview=measure)  # fmt: skip

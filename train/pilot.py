@@ -25,6 +25,7 @@ from worldmodel.config import plain, typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json
 from worldmodel.env import EpisodeEnd
 from worldmodel.evaluation.flight import piloted
+from worldmodel.evaluation.judges import save_judge
 from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.pilot import (
     Flight,
@@ -33,7 +34,6 @@ from worldmodel.evaluation.pilot import (
     PilotConfig,
     held_names,
     loss,
-    save_pilot,
     small,
     targets,
 )
@@ -144,7 +144,7 @@ def main(raw: DictConfig) -> None:
         explained = 1 - float((told[:, -1] - wanted[:, -1]).square().mean() / wanted[:, -1].var().clamp_min(1e-6))
         run.log(step, {"loss_heldout": error, "turn_explained": explained})
         run.say(f"step {step}: held-out loss {error:.4f}, {explained:.2f} of the turning explained")
-        save_pilot(Path(cfg.run.dir) / "pilot.safetensors", ema.model)
+        save_judge(Path(cfg.run.dir) / "pilot.safetensors", ema.model)
 
     train(run, update, Flights(lessons, cfg.pilot.frames, cfg.run.seed),
           state={"model": pilot, "ema": ema, "optimizer": optimizer}, loop=cfg.loop, preview=measure)  # fmt: skip

@@ -15,16 +15,12 @@ It learns real frames and the same through the tokenizer, so that the tokenizer'
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from worldmodel.action import ActionSpace
@@ -91,22 +87,6 @@ class Inverse(nn.Module):
     def forward(self, frames: Tensor, motion: Tensor) -> Tensor:
         """Logits (N, L)."""
         return self.head(self.features(frames, motion))
-
-
-def save_inverse(path: Path, inverse: Inverse) -> None:
-    """Write weights and what they belong to in one safetensors file."""
-    about = {"config": json.dumps(asdict(inverse.config)), "names": json.dumps(inverse.names)}
-    save_file({k: v.contiguous().cpu() for k, v in inverse.state_dict().items()}, path, about)
-
-
-def load_inverse(path: Path) -> Inverse:
-    """The inverse of save_inverse."""
-    with safe_open(path, "pt") as file:
-        about: dict[str, Any] = file.metadata()
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    inverse = Inverse(InverseConfig(**json.loads(about["config"])), json.loads(about["names"]))
-    inverse.load_state_dict(state)
-    return inverse.eval().requires_grad_(False)
 
 
 def labels(actions: np.ndarray, space: ActionSpace, control: ProbesConfig) -> np.ndarray:

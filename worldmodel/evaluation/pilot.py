@@ -4,7 +4,6 @@ PilotConfig, Pilot   the network: the last frames -> how likely each button is h
 targets              what it imitates: a scripted player's actions in the real game
 Flights              what it learns from, drawn by the step
 decide               frames -> action vectors; the same rule in the real game and in every dream
-save_pilot, load_pilot
 
 It learns real frames only, spoilt a little, so that a picture need not be perfect to be driven by. Buttons are drawn by
 the odds it gives: a player that jumps once a second is never more likely to jump than not, and a pilot that did what
@@ -13,16 +12,12 @@ is likeliest would never jump. For the same reason classes are not balanced: odd
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from worldmodel.action import ActionSpace
@@ -165,19 +160,3 @@ def decide(pilot: Pilot, frames: np.ndarray, draws: np.ndarray, space: ActionSpa
 def chances(pilot: Pilot, seed: int, t: int) -> np.ndarray:
     """The draws (K,) of a run's step, a function of both."""
     return np.random.default_rng([seed, t]).random(len(pilot.names))
-
-
-def save_pilot(path: Path, pilot: Pilot) -> None:
-    """Write weights and what they belong to in one safetensors file."""
-    about = {"config": json.dumps(asdict(pilot.config)), "names": json.dumps(pilot.names)}
-    save_file({k: v.contiguous().cpu() for k, v in pilot.state_dict().items()}, path, about)
-
-
-def load_pilot(path: Path) -> Pilot:
-    """The inverse of save_pilot."""
-    with safe_open(path, "pt") as file:
-        about: dict[str, Any] = file.metadata()
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    pilot = Pilot(PilotConfig(**json.loads(about["config"])), json.loads(about["names"]))
-    pilot.load_state_dict(state)
-    return pilot.eval().requires_grad_(False)
