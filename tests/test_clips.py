@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from worldmodel.action import Action, ActionSpace
-from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips
+from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips, of_one_length
 from worldmodel.data.episode import Meta, write_json
 from worldmodel.data.writer import EpisodeWriter
 
@@ -27,7 +27,7 @@ def cache(tmp_path):
 
 
 def test_a_clip_is_consecutive_frames_of_one_episode(cache):
-    clips = LatentClips(cache, ClipConfig(frames=4), split="train", seed=1)
+    clips = LatentClips(cache, of_one_length(4), split="train", seed=1)
     latents, actions = clips.batch(3, 50)
     assert latents.shape == (50, 4, 3, 1, 2)
     assert (np.diff(latents[:, :, 0, 0, 0], axis=1) == 1).all()
@@ -35,26 +35,45 @@ def test_a_clip_is_consecutive_frames_of_one_episode(cache):
 
 
 def test_every_possible_start_is_used_and_no_other(cache):
-    clips = LatentClips(cache, ClipConfig(frames=4), split="train", seed=1)
-    assert len(clips.starts) == sum(max(0, n - 3) for n in LENGTHS)
+    clips = LatentClips(cache, of_one_length(4), split="train", seed=1)
+    assert len(clips.starts[4]) == sum(max(0, n - 3) for n in LENGTHS)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(cache):
     def batch(seed, step):
-        return LatentClips(cache, ClipConfig(frames=2), split="train", seed=seed).batch(step, 6).latents
+        return LatentClips(cache, of_one_length(2), split="train", seed=seed).batch(step, 6).latents
 
     assert np.array_equal(batch(1, 5), batch(1, 5))
     assert not np.array_equal(batch(1, 5), batch(1, 6))
     assert not np.array_equal(batch(1, 5), batch(2, 5))
 
 
+def test_some_steps_have_fewer_and_longer_clips(cache):
+    config = ClipConfig(frames=3, long=7, long_chance=0.25)
+    clips = LatentClips(cache, config, split="train", seed=1)
+    shapes = [clips.batch(step, 5).latents.shape[:2] for step in range(400)]
+    assert set(shapes) == {(5, 3), (2, 7)}
+    assert 0.2 < shapes.count((2, 7)) / 400 < 0.3
+
+
+def test_a_step_has_at_least_one_long_clip(cache):
+    config = ClipConfig(frames=2, long=9, long_chance=1.0)
+    assert LatentClips(cache, config, split="train", seed=1).batch(0, 1).latents.shape[:2] == (1, 9)
+
+
+@pytest.mark.parametrize(("long", "chance"), [(3, 0.5), (2, 0.5), (9, 1.5), (9, -0.1)])
+def test_clip_lengths_that_make_no_sense_are_refused(long, chance):
+    with pytest.raises(ValueError, match=r"clips\.long"):
+        ClipConfig(frames=3, long=long, long_chance=chance)
+
+
 def test_what_is_missing_is_said_with_the_command_that_makes_it(cache, tmp_path):
     with pytest.raises(DatasetError, match=r"train\.latents"):
-        LatentClips(tmp_path / "nowhere", ClipConfig(frames=2), split="train", seed=0)
+        LatentClips(tmp_path / "nowhere", of_one_length(2), split="train", seed=0)
     with pytest.raises(DatasetError, match="no heldout frames"):
-        LatentClips(cache, ClipConfig(frames=2), split="heldout", seed=0)
+        LatentClips(cache, of_one_length(2), split="heldout", seed=0)
     with pytest.raises(DatasetError, match="has 10 frames"):
-        LatentClips(cache, ClipConfig(frames=10), split="train", seed=0)
+        LatentClips(cache, of_one_length(10), split="train", seed=0)
     with pytest.raises(ValueError, match="collect"):
         FramePool(tmp_path / "nowhere", split="train", stride=1, seed=0)
 

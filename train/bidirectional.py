@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from train.cli import stage
 from train.load import load_model
 from worldmodel.config import plain, typed
-from worldmodel.data.clips import Clip, ClipConfig, LatentClips
+from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
 from worldmodel.diffusion.bidirectional import bidirectional_loss
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT, ModelConfig
@@ -46,7 +46,7 @@ def main(raw: DictConfig) -> None:
     """Train; previews are losses on held-out clips, with their own actions and with another clip's."""
     cfg = typed(Config, raw)
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
-    unseen = LatentClips(cfg.latents, cfg.clips, split="heldout", seed=1)
+    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1)
     facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
     run = start("bidirectional", cfg.run, plain(raw) | facts)
 

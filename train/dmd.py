@@ -22,7 +22,7 @@ from train.consistency import StudentPreviewConfig
 from train.load import load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
-from worldmodel.data.clips import Clip, ClipConfig, LatentClips
+from worldmodel.data.clips import Clip, LatentClips, of_one_length
 from worldmodel.diffusion.dmd import DmdConfig, Rollout, critic_loss, generator_loss, replay, self_rollout
 from worldmodel.diffusion.rollout import consistency
 from worldmodel.games import GameConfig
@@ -98,7 +98,7 @@ def main(raw: DictConfig) -> None:
     """Alternate: one rollout, one update of the student, several of the fake score."""
     cfg = typed(Config, raw)
     d = cfg.dmd
-    clips = LatentClips(cfg.latents, ClipConfig(frames=d.given + d.frames), split="train", seed=cfg.run.seed)
+    clips = LatentClips(cfg.latents, of_one_length(d.given + d.frames), split="train", seed=cfg.run.seed)
     run = start("dmd", cfg.run, plain(raw) | model_config(cfg.student))
     student = load_model(cfg.student).to(run.device)
     real, fake = (load_teacher(cfg.real_score).to(run.device) for _ in range(2))

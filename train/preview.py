@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldmodel.data.clips import ClipConfig, LatentClips
+from worldmodel.data.clips import LatentClips, of_one_length
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import Sampler, prefill, rollout
@@ -22,9 +22,10 @@ class Preview:
 
     def __init__(self, latents: str, tokenizer: Tokenizer, *, clips: int, given: int, frames: int) -> None:
         self.tokenizer, self.given = tokenizer, given
-        data = LatentClips(latents, ClipConfig(frames=given + frames), split="heldout", seed=5)
-        starts = data.starts[np.linspace(0, len(data.starts) - 1, clips).astype(int)]
-        clip = data.at(starts)
+        length = given + frames
+        data = LatentClips(latents, of_one_length(length), split="heldout", seed=5)
+        starts = data.starts[length]
+        clip = data.at(starts[np.linspace(0, len(starts) - 1, clips).astype(int)], length)
         self.latents, self.actions = torch.from_numpy(clip.latents), torch.from_numpy(clip.actions)
         self.real = self._decode(self.latents[:, given:])
 

@@ -16,7 +16,7 @@ from train.cli import stage
 from train.load import load_teacher, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
-from worldmodel.data.clips import Clip, ClipConfig, LatentClips
+from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
 from worldmodel.diffusion.flow import grid
 from worldmodel.diffusion.noise import NoiseConfig
 from worldmodel.diffusion.rollout import euler
@@ -74,7 +74,7 @@ def main(raw: DictConfig) -> None:
         teacher.compile_blocks()
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
                       frames=cfg.preview.frames)  # fmt: skip
-    unseen = LatentClips(cfg.latents, cfg.clips, split="heldout", seed=1)
+    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1)
 
     def loss_of(model: CausalDiT, batch: Clip, draws: int) -> torch.Tensor:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
