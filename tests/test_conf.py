@@ -14,6 +14,7 @@ from worldmodel.config import plain, typed
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 NEEDED = {"evaluate": ["run=runs/some"]}  # what a script asks of its caller
+FITS = {"tokens=doom": ["game=doom"]}  # options that fit some others only
 GROUPS = {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()}
 
 
@@ -61,16 +62,22 @@ def test_a_config_fits_its_script(root):
 
 @pytest.mark.parametrize(("root", "choice"), CHOICES)
 def test_a_config_fits_its_script_with_every_option(root, choice):
-    typed(schema(root), composed(root, choice))
+    typed(schema(root), composed(root, choice, *FITS.get(choice, [])))
 
 
 def test_every_group_is_chosen_by_some_root():
     assert {choice.split("=")[0] for _, choice in CHOICES} == GROUPS.keys()
 
 
-def test_a_world_takes_its_game_s_recipe_or_none():
+def test_a_world_takes_its_game_s_recipe_or_another():
     assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 90
-    assert not any(composed("world", "game=doom").overrides.values())
+    assert composed("world", "game=doom", "recipe=racer").budget == 90
+
+
+def test_a_tokenizer_takes_its_game_s_tokens_or_none():
+    assert composed("tokenizer", "game=doom").tokenizer.patch == 20
+    assert composed("tokenizer", "game=doom", "tokenizer.patch=40").tokenizer.patch == 40
+    assert composed("tokenizer", "game=racer").tokenizer.patch == 16
 
 
 @pytest.mark.parametrize("root", ROOTS)
