@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from train.cli import stage
 from train.load import is_world, load_model, load_teacher, load_tokenizer
 from worldmodel.bundle import read_bundle, seal, write_bundle
 from worldmodel.config import typed
-from worldmodel.data.episode import Episode, list_episodes, load_episode
+from worldmodel.data.episode import Episode, Meta, list_episodes, load_episode
 from worldmodel.data.video import save_image
 from worldmodel.games import GameConfig
 from worldmodel.tokenizer.loss import sharpness
@@ -108,10 +109,20 @@ def provenance(run: str) -> dict[str, Any]:
     return facts | ({"from": provenance(source)} if source else {})
 
 
-def card(cfg: Config, training: dict[str, Any], episodes: int) -> str:
+def played(metas: Sequence[Meta]) -> str:
+    """Who played how long: 1.9 hours of scripted play (episodes: 240) and ..."""
+    parts = []
+    for kind in ("scripted", "human"):
+        theirs = [meta for meta in metas if (meta.player == "human") == (kind == "human")]
+        hours = sum(meta.num_steps / meta.fps for meta in theirs) / 3600
+        parts += [f"{hours:.1f} hours of {kind} play (episodes: {len(theirs)})"] if theirs else []
+    return " and ".join(parts)
+
+
+def card(cfg: Config, training: dict[str, Any], metas: Sequence[Meta]) -> str:
     """card.md: what it is, data, licence, how it was trained, what was measured."""
     lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student.", ""]
-    lines += [f"Data: {episodes} episodes of scripted play in the real game. Pictures: {cfg.game.licence}.", ""]
+    lines += [f"Data: {played(metas)} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     stage: dict[str, Any] | None = training
     while stage:
@@ -157,7 +168,7 @@ def main(raw: DictConfig) -> None:
     out = Path(cfg.out)
     draft = out.with_name(out.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
-    text = card(cfg, training, len(list_episodes(cfg.data)))
+    text = card(cfg, training, [load_episode(path).meta for path in list_episodes(cfg.data)])
     write_bundle(draft, info, nets, torch.from_numpy(frames), torch.from_numpy(moves), text)
     for i, film in enumerate(frames):
         save_image(draft / "starts" / f"{i:02d}.png", film[-1])
