@@ -80,6 +80,7 @@ def test_from_the_game_to_dreamed_frames(walked):
     again = road(folder)  # finished stages answer at once
     assert again.returncode == 0
     assert again.stderr.count("already finished") == 5
+    assert "already made" in again.stdout
 
 
 def test_a_decoder_learns_and_leaves_the_latents_alone(walked):

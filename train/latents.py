@@ -1,10 +1,12 @@
 """Stage 3 of 9: episodes -> latent episodes, once. All later stages read these.
 
 python -m train.latents game=doom_garden        reads data/doom_garden/, writes data/doom_garden/latents/
+The same command again answers at once, unless the tokenizer or the episodes are others now.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,27 @@ def look(tokenizer: Tokenizer, out: Path, shards: dict[str, list[str]], episode:
         raise RuntimeError(f"{out}: the cache does not decode to its frames (see preview.png); delete it and try again")
 
 
+def source(tokenizer: Tokenizer, paths: list[Path]) -> str:
+    """Hash of all that latents are made from: what encodes, and names and lengths of the episodes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tokenizer.state_dict().items()):
+        if "decode" not in name:  # a decoder may learn on, latents stay
+            digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
+    for path in paths:
+        digest.update(f"{path.name} {read_json(path / 'meta.json')['num_steps']}\n".encode())
+    return digest.hexdigest()
+
+
+def is_made(out: Path, made_from: str) -> bool:
+    """Whether a whole cache of this source lies in out: its index is written last."""
+    index = out / "latents.json"
+    if not index.exists():
+        return False
+    info = read_json(index)
+    names = [name for names in info["shards"].values() for name in names]
+    return info.get("made_from") == made_from and all((out / name).exists() for name in names)
+
+
 @stage("latents")
 def main(raw: DictConfig) -> None:
     """Encode every episode; shards of a split follow each other in the order of the episodes' names."""
@@ -71,6 +94,11 @@ def main(raw: DictConfig) -> None:
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     paths = list_episodes(cfg.data)
+    made_from = source(tokenizer, paths)
+    if is_made(out, made_from):
+        print(f"{out}: already made from these episodes by this tokenizer", flush=True)
+        return
+    (out / "latents.json").unlink(missing_ok=True)
     splits: dict[str, list[Path]] = {"train": [], "heldout": []}
     for path in paths:
         splits[read_json(path / "meta.json")["split"]].append(path)
@@ -93,6 +121,7 @@ def main(raw: DictConfig) -> None:
     info = {
         "shards": shards, "fps": meta.fps, "size_hw": list(meta.size_hw), "action_space": meta.action_space.to_json(),
         "tokenizer": str(cfg.tokenizer), "licence": meta.licence, "game": meta.game,
+        "made_from": made_from,
     }  # fmt: skip
     write_json(out / "latents.json", info)
     look(tokenizer, out, shards, load_episode(splits["train"][0]), device)
