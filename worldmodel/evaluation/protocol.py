@@ -81,8 +81,9 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
     figures["memory"], looks = {}, {}
     for angle, part in reference.looks.items():
         figures["memory"][angle], looks[angle] = looked(dreamers.student, part)
-    window = dreamers.student.model.config.sight.window
-    figures["context"] = {"frames": window, "seconds": window / reference.fps}
+    sight = dreamers.student.model.config.sight
+    spans = {"frames": sight.reach, "seconds": sight.reach / reference.fps}  # beyond the window: key frames alone
+    figures["context"] = spans | {"window_frames": sight.window, "window_seconds": sight.window / reference.fps}
     long: list[np.ndarray] = []
     if reference.longs:
         figures["long"], long = long_dreams(dreamers.student, reference)

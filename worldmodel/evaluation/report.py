@@ -130,7 +130,7 @@ def _control(figures: dict[str, Any]) -> list[str]:
     for angle, m in figures["memory"].items():
         value = f"{m['memory'].value:.2f} [{m['memory'].low:.2f}, {m['memory'].high:.2f}]"
         where = "inside" if m["frames"] <= figures["context"]["frames"] else "beyond"
-        lines.append(f"memory {angle:3d} degrees  {value} after {m['frames']} frames ({where} the window); "
+        lines.append(f"memory {angle:3d} degrees  {value} after {m['frames']} frames ({where} what is in sight); "
                      f"{m['away'].value:.0%} looked away")  # fmt: skip
     lines.append("diversity (grey)  " + _shares(figures["diversity"]))
     return lines
