@@ -47,7 +47,7 @@ from worldmodel.ui.abilities import Opening
 from worldmodel.ui.bindings import load_keys
 from worldmodel.ui.film import export_episode
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script
+from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script
 from worldmodel.ui.pages import Library
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
@@ -55,7 +55,7 @@ from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, lo
 from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
-from worldmodel.venue import Venue, VenueConfig, look_at, look_into, open_venue, peek
+from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, open_venue, peek
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
@@ -277,7 +277,12 @@ def run() -> int:
     """From the command line to an exit code."""
     options = [field.name for field in fields(Config)]
     sys.argv[1:] = [f"script='{a[7:]}'" if a.startswith("script=") and a[7:8] not in "'\"" else a for a in sys.argv[1:]]
-    return attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS) or attempt(main, USER_ERRORS)
+    code = attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS)
+    try:
+        return code or attempt(main, USER_ERRORS)
+    finally:
+        if not code and {"--help", "-h"} & set(sys.argv[1:]):  # hydra has shown the options, and exits
+            say(f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(sys.argv[1:]))}")
 
 
 if __name__ == "__main__":

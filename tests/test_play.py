@@ -20,12 +20,13 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
+from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.film import export
 from worldmodel.ui.options import OptionError, check_options, parse_script
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
-from worldmodel.venue import safe_name
+from worldmodel.venue import buttons_of, safe_name
 
 INFO = {"game": "doom_garden", "licence": "CC0"}
 FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)
@@ -179,6 +180,16 @@ def test_python_play_py_speaks_one_line():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("world", ["doom_garden", "racer"])
+def test_help_shows_the_key_table_of_the_program(command, world):
+    """It only told of F1."""
+    code, out, err = command("--help", f"world={world}")
+    space = buttons_of([f"world={world}"])
+    rows = [" ".join((keys + " " + does).split()) for keys, does in key_rows(space, default_bindings(space.buttons))]
+    assert (code, err) == (0, [])
+    assert [" ".join(line.split()) for line in out[-len(rows) :]] == rows
 
 
 def test_options_of_hydra_and_known_ones_pass():

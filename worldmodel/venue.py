@@ -4,6 +4,7 @@ VenueConfig   which world, dreamed, real, both or replayed, and how
 Venue         the Env, its title, its starts, its saves, its eye
 open_venue    the one from the other, naming each stage
 peek          what can be shown before anything is loaded; look_at: of any world, look_into: of a recording
+buttons_of    what can be done in a bundled world
 open_real     a real game by name
 
 Not here: windows and players (ui/, play.py).
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import worldmodel
+from worldmodel.action import ActionSpace
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.both import Both
 from worldmodel.data.episode import Episode, load_episode
@@ -110,6 +112,14 @@ def look_at(name: str, start: int = 0) -> tuple[tuple[int, int], Frame | None]:
     except (OSError, ValueError, KeyError, VideoError):
         return UNKNOWN_HW, None
     return (height, width), picture if picture.shape == (height, width, 3) else None
+
+
+def buttons_of(arguments: Sequence[str]) -> ActionSpace:
+    """Buttons and mouse of the bundled world that arguments choose by world=NAME, else of the default one; no torch."""
+    asked = [argument.removeprefix("world=") for argument in arguments if argument.startswith("world=")]
+    known = [name for name in asked if name in worldmodel.worlds()]
+    about = worldmodel.BUNDLED / (known or [worldmodel.default_world()])[-1] / "world.json"
+    return ActionSpace.from_json(json.loads(about.read_text(encoding="utf-8"))["actions"])
 
 
 def look_into(recording: str) -> Frame | None:
