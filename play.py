@@ -43,8 +43,8 @@ from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.env import Env, EnvError, Frame
-from worldmodel.ui.abilities import Opening
 from worldmodel.ui.bindings import load_keys
+from worldmodel.ui.control import Opening
 from worldmodel.ui.film import export_episode
 from worldmodel.ui.latch import Feel
 from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script

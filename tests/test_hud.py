@@ -34,6 +34,7 @@ def readings(**changed) -> Readings:
             "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
             "facts": ["cpu, float32"],
             "status": None,
+            "control": "human",
             "drift": None,
             "num_dropped": 0,
             "divergence": None,
@@ -76,6 +77,20 @@ def test_meters_stand_in_the_bars_where_there_are_any():
 def test_more_is_shown_at_each_level():
     marks = [drawn(hud(level)).sum() for level in LEVELS]
     assert marks[0] < marks[1] < marks[2]
+
+
+def test_who_acts_is_told_at_both_levels():
+    for level in ("min", "full"):
+        assert (drawn(hud(level)) != drawn(hud(level), control="replay" * 9)).any()
+
+
+def test_meters_that_are_off_measure_nothing(monkeypatch):
+    env = FakeEnv()
+    runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "turn", 0, 0, 1)
+    runner._reset()
+    monkeypatch.setattr(Stats, "ms", lambda *args: 1 / 0)
+    seen = Meters(runner, None).read(runner.mailbox.last, "", "off")
+    assert (seen.spans, seen.facts, seen.control) == ({}, [], "human, turn by turn")
 
 
 def test_levels_go_round():
@@ -217,14 +232,15 @@ def test_meters_read_what_a_world_tells_about_itself():
     runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
     runner._reset()
     for _ in range(5):
-        runner._step(lambda step: Action())
+        runner.control.script = lambda step: Action()
+        runner._step()
     meters = Meters(runner, SimpleNamespace(drift=lambda frame: 1.5))
-    seen = meters.read(runner.mailbox.last, "", in_full=True)
+    seen = meters.read(runner.mailbox.last, "", "full")
     assert (seen.status, seen.drift) == ("compiling, 3 s", 1.5)
     assert seen.facts[0] == "fake, fake"
     assert seen.facts[-1] == "window 12 of 16 frames"
     assert len(seen.spans["model"][2]) == 5
-    assert Meters(runner, None).read(runner.mailbox.last, "", in_full=True).drift is None
+    assert Meters(runner, None).read(runner.mailbox.last, "", "full").drift is None
 
 
 @pytest.mark.parametrize("decode_s", [0.004, None])
@@ -234,8 +250,9 @@ def test_decoding_is_measured_within_the_step_or_said_to_be_one_with_the_model(d
     runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
     runner._reset()
     for _ in range(3):
-        runner._step(lambda step: Action())
-    seen = Meters(runner, None).read(runner.mailbox.last, "", in_full=True)
+        runner.control.script = lambda step: Action()
+        runner._step()
+    seen = Meters(runner, None).read(runner.mailbox.last, "", "full")
     assert ("decode: with model" in seen.facts) == (decode_s is None)
     assert seen.spans["decode"][2] == pytest.approx([] if decode_s is None else [4.0] * 3)
     assert seen.spans["model"][0] >= 6

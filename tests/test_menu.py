@@ -166,7 +166,8 @@ def test_meters_lie_below_the_timeline_and_never_under_the_menu(window, tmp_path
     session, tops = table(window, tmp_path), []
     monkeypatch.setattr(session.hud, "draw", lambda surface, picture, readings, top=0: tops.append(top))
     for _ in range(3):
-        session.runner._step(lambda t: Action())
+        session.runner.control.script = lambda step: Action()
+        session.runner._step()
     session._turn(listens=True)
     session.runner.is_paused, session._drawn_at = True, 0.0
     session._turn(listens=True)

@@ -185,7 +185,7 @@ def _items(readings: Readings) -> list[str]:
     fps = f"{_number(readings.fps, 1)} / {round(readings.world_fps, 1):g} fps"
     if readings.fps < 0.93 * readings.world_fps:
         fps += f"  ({readings.fps / readings.world_fps:.1f}x)"
-    return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms"]
+    return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms", readings.control]
 
 
 def _more_items(readings: Readings) -> list[str]:
