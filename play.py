@@ -42,7 +42,7 @@ from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
-from worldmodel.env import Env, EnvError, Frame
+from worldmodel.env import Env, EnvError, Frame, Sampled
 from worldmodel.ui.bindings import load_keys
 from worldmodel.ui.control import Opening
 from worldmodel.ui.film import export_episode
@@ -100,16 +100,17 @@ class ReplayError(ValueError):
 
 
 def opening_of(cfg: Config, env: Env) -> Opening:
-    """What is played before the player takes over: a recording up to branch_at, or a script."""
+    """What is played before the player takes over: a recording up to branch_at, the log of a run, or a script."""
     if cfg.script:
         return Opening([(action, None) for action in parse_script(cfg.script, env.actions)])
-    if cfg.branch_at is None:
+    if not cfg.replay or isinstance(env, Replay):
         return Opening(())
-    episode = load_episode(str(cfg.replay))
-    if not 0 <= cfg.branch_at <= episode.num_steps:
-        raise ReplayError(f"{cfg.replay}: no frame {cfg.branch_at}; it has frames 0 to {episode.num_steps}")
-    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[: cfg.branch_at]
-    return Opening(moves, lambda env: begin_again(env, episode), is_fast=True)
+    episode = load_episode(cfg.replay)
+    until = episode.num_steps if cfg.branch_at is None else cfg.branch_at
+    if not 0 <= until <= episode.num_steps:
+        raise ReplayError(f"{cfg.replay}: no frame {until}; it has frames 0 to {episode.num_steps}")
+    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[:until]
+    return Opening(moves, lambda env: begin_again(env, episode), is_fast=cfg.branch_at is not None)
 
 
 def verify(cfg: Config, env: Env) -> None:
@@ -202,10 +203,16 @@ def play_headless(cfg: Config, env: Env) -> None:
         paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
         say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
         return
-    opening, idle = opening_of(cfg, env), Action()
-    moves = [action for action, _ in opening.moves]
-    script = (lambda t: moves[t] if t < len(moves) else idle) if moves else None
-    length = len(moves) or round(cfg.seconds * env.fps)
+    opening, idle = opening_of(cfg, env), (Action(), None)
+    moves, world = opening.moves, env.world if isinstance(env, Recorder) else env
+
+    def act(t: int) -> Action:
+        action, steps = moves[t] if t < len(moves) else idle
+        if steps is not None and isinstance(world, Sampled):
+            world.steps = steps
+        return action
+
+    script, length = act if moves else None, len(moves) or round(cfg.seconds * env.fps)
     shown: dict[str, Any] = {"start": cfg.start, "seed": cfg.seed, "say": say}
     say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 
@@ -241,7 +248,10 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
             if window.size != size:
                 keep_settings(Path(cfg.settings), {SIZES: {place: list(window.size)}})
         finally:
+            log = venue.log and venue.log.episode_path
             venue.env.close()
+            if log and log.exists():  # a run without a step leaves none
+                say(f"this run again: python play.py replay={log}")
         return wanted, venue.env.problem if isinstance(venue.env, Recorder) else None
     except Left:
         return {}, None

@@ -76,7 +76,7 @@ def test_a_full_disk_stops_the_recording_keeps_what_is_there_and_is_an_error_at_
 
     def add(writer, *step, **extra):
         count.append(1)
-        if len(count) > 40:
+        if len(count) > 80:  # of the recording and of the log
             raise OSError(28, "No space left on device")
         write(writer, *step, **extra)
 

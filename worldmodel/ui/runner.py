@@ -74,7 +74,7 @@ class Runner:
         self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.saving = Saving(slots, self.messages.put)
         recorder = env if isinstance(env, Recorder) else None
-        self.world = recorder.env if recorder else env
+        self.world = recorder.world if recorder else env
         self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
         self.branches = Branches(env, self.tape)
         self._commands: queue.SimpleQueue[tuple[Command, Any]] = queue.SimpleQueue()
