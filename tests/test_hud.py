@@ -4,6 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pygame
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_session import FakeEnv
 
 from worldmodel.action import Action, ActionSpace
@@ -12,7 +14,7 @@ from worldmodel.ui.hud import LEVELS, Hud, _drift_line
 from worldmodel.ui.keycaps import KEY, KeyCaps
 from worldmodel.ui.keymap import KEYS, Command
 from worldmodel.ui.latch import Feel, Latch
-from worldmodel.ui.paint import LIT, RED
+from worldmodel.ui.paint import INK, LIT, RED, fitted, lettering, plate, wrapped
 from worldmodel.ui.readings import Meters, Readings
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
@@ -142,6 +144,37 @@ def test_any_window_size_can_be_drawn_on(size):
     surface = pygame.Surface(size)
     for meters.is_table_shown in (False, True):
         meters.draw(surface, surface.get_rect(), readings(is_paused=True, hint="P go on"))
+
+
+@pytest.mark.parametrize("size", [(320, 240), (480, 800), (640, 480), (1920, 1080)])
+def test_the_red_light_and_the_meters_keep_apart(size, monkeypatch):
+    """In small windows the light covered the end of the line."""
+    places = []
+    monkeypatch.setattr(
+        "worldmodel.ui.hud.plate", lambda *args, **how: (places.append(plate(*args, **how)), places[-1])[1]
+    )
+    hud().draw(pygame.Surface(size), pygame.Rect((0, 0), size), readings(control="human, turn by turn"))
+    assert len(places) == 2
+    assert not places[0].colliderect(places[1])
+
+
+@given(st.text("ab ", max_size=80), st.integers(40, 200))
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_a_text_keeps_to_its_width(text, width):
+    assert fitted(text, 20, INK, width).get_width() <= width
+    lines = wrapped(text, 12, width)
+    assert " ".join(lines).split() == text.split()
+    assert all(lettering(line, 12, INK).get_width() <= width for line in lines if " " in line)
+
+
+def test_a_long_message_is_read_in_lines_inside_the_window():
+    """It was cut off at both ends."""
+    surface, meters = pygame.Surface((320, 240)), hud("off")
+    meters.toast("no space is left on this disk " * 4)
+    meters.draw_toast(surface, (160, 240))
+    marks = np.nonzero((pygame.surfarray.array3d(surface) > 200).all(-1))
+    assert 4 < marks[0].min() < marks[0].max() < 316
+    assert np.ptp(marks[1]) > 12  # two lines
 
 
 def test_the_key_table_names_every_button_and_command():

@@ -166,7 +166,7 @@ class Session:
         surface, hud, top = self.window.surface, self.hud, 0
         if self.window.menu and self.window.menu.is_open:
             self.window.menu.draw(surface)
-            hud.draw_toast(surface, (picture.centerx, surface.get_height() - surface.get_height() // 12))
+            hud.draw_toast(surface, (surface.get_width() // 2, surface.get_height()))  # over the line that helps
             return
         if hud.is_table_shown:
             self.window.focus.hide()
