@@ -39,6 +39,7 @@ EVENTS = [
     pygame.WINDOWMINIMIZED,
     pygame.DROPFILE,
     *gamepad.EVENTS,
+    *gamepad.SOURCES,
 ]
 
 
