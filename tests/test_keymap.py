@@ -74,6 +74,15 @@ def test_labels_and_codes_are_inverse():
     assert all(code_of(code_label(code)) == code for code in default_bindings(DOOM.buttons))
 
 
+@pytest.mark.parametrize(("label", "hint"), [("Spcae", "did you mean Space"), ("??", "letters, digits,"), ("F5", "F")])
+def test_a_key_that_cannot_be_bound_is_answered_with_those_that_can(label, hint):
+    """It listed all sixty of them."""
+    with pytest.raises(ActionError, match="no key") as told:
+        code_of(label)
+    assert hint in str(told.value)
+    assert len(str(told.value)) < 200
+
+
 def test_quit_goes_by_the_letter_and_the_rest_by_the_place():
     """On a French keyboard the place of Q types an A: Ctrl+A must not quit."""
     assert command_of(pygame.KSCAN_Q, pygame.K_a, pygame.KMOD_LCTRL) is None

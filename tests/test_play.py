@@ -75,6 +75,7 @@ def raising(error):
         ("hud=loud", "off, min, full"),
         ("headless=perhaps", "auto"),
         ("seconds=0", "seconds > 0"),
+        ("threads=-1", "at least 1"),
         ("replay=nowhere", "nowhere"),
         ("start=nowhere.png", "nowhere.png"),
         ("headless=false", "headless=true"),

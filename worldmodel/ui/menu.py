@@ -144,7 +144,7 @@ class Menu:
         foot = (
             "a key or a part of the gamepad, or Esc"
             if self.awaits
-            else "Up, Down, Left, Right, Enter  \u00b7  Esc back  \u00b7  or the mouse"
+            else "arrows, Enter  \u00b7  Esc back  \u00b7  or the mouse  \u00b7  pad: cross, A, B back"
         )
         surface.blit(fitted(foot, round(0.9 * unit), DIM, width - 3 * unit), (2 * unit, height - round(1.4 * unit)))
         items, room = self.items, height - round(5.5 * unit)

@@ -58,8 +58,10 @@ def check_options(arguments: Sequence[str], known: Sequence[str]) -> None:
         raise OptionError(f"no option {key!r}. {hint}" if equals else f"{argument!r} is not option=value. {hint}")
 
 
-def check_choices(values: Mapping[str, object]) -> None:
-    """OptionError for a value that is none of its option's CHOICES."""
+def check_choices(values: Mapping[str, Any]) -> None:
+    """OptionError for a value that is none of its option's CHOICES, or for a number of threads below one."""
+    if values["threads"] is not None and values["threads"] < 1:
+        raise OptionError(f"threads must be at least 1; got {values['threads']}")
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)
