@@ -1,5 +1,7 @@
 """Every run writes what was pressed and its seed, and can be made again from that."""
 
+from types import SimpleNamespace
+
 import pytest
 from test_play import command  # noqa: F401
 from test_recorder import Counter, RewindableCounter, press
@@ -13,6 +15,7 @@ from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.video import read_video
 from worldmodel.ui.window import Window
+from worldmodel.venue import _kind
 
 
 def log_of(env, folder):
@@ -42,6 +45,14 @@ def test_a_run_is_seen_again_by_making_it_again(command, monkeypatch, tmp_path):
     code, out, _ = command("replay=plays/fake/000000", "frames=14", "pace=uncapped")
     assert code == 0
     assert "frame 12: yours from here" in out
+
+
+@pytest.mark.parametrize(
+    ("source", "game", "kind"), [("dream", "doom", "dream"), ("real", "doom", "real"), ("dream", "doom-both", "both")]
+)
+def test_a_recording_is_made_again_by_what_made_it(source, game, kind):
+    """One of the real game beside the dream was compared with the dream alone, and differed at frame 0."""
+    assert _kind(SimpleNamespace(meta=SimpleNamespace(source=source, game=game))) == kind
 
 
 def test_nothing_is_written_where_no_log_is_wished(command, tmp_path):  # noqa: F811

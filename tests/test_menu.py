@@ -24,6 +24,7 @@ from worldmodel.ui.pages import Library
 from worldmodel.ui.paint import LIT
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
+from worldmodel.ui.settings import load_settings
 from worldmodel.ui.window import Window
 
 UNIT = 22  # of a menu in the window of these tests, 816 x 612
@@ -88,6 +89,15 @@ def test_no_sequence_of_keys_breaks_it(codes):
         menu.draw(surface)
 
 
+def test_the_pace_is_chosen_in_the_menu_and_kept(window, tmp_path):
+    """Who has a slow machine had to know an option for it."""
+    session = table(window, tmp_path, pace="realtime")
+    choose(session, "Display")
+    hit(session.menu, pygame.KSCAN_RIGHT, pygame.KSCAN_RIGHT)
+    assert session.runner.pace == "turn"
+    assert load_settings(tmp_path / "settings.json")["pace"] == "turn"
+
+
 def test_a_click_does_what_enter_does():
     menu, done = small()
     menu.draw(pygame.Surface((640, 480)))
@@ -98,7 +108,7 @@ def test_a_click_does_what_enter_does():
 
 
 def table(window, tmp_path, **options):
-    library = Library(("first", "second"), tmp_path / "rec", tmp_path / "keys.json")
+    library = Library(("first", "second"), tmp_path / "rec", tmp_path / "keys.json", tmp_path / "settings.json")
     slots = Slots(tmp_path / "saves", "fake", "here")
     session = Session(FakeEnv(), window, library=library, slots=slots, num_starts=3, **options)
     session.runner._reset()
