@@ -21,7 +21,7 @@ from worldmodel.ui.events import pump
 from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library
-from worldmodel.ui.paint import LIT
+from worldmodel.ui.paint import LIT, fitted
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
 from worldmodel.ui.settings import load_settings
@@ -96,6 +96,21 @@ def test_the_pace_is_chosen_in_the_menu_and_kept(window, tmp_path):
     hit(session.menu, pygame.KSCAN_RIGHT, pygame.KSCAN_RIGHT)
     assert session.runner.pace == "turn"
     assert load_settings(tmp_path / "settings.json")["pace"] == "turn"
+
+
+@pytest.mark.parametrize(
+    ("label", "value"), [("short", "a value " * 9), ("a label " * 9, "short"), ("long " * 9, "long " * 9)]
+)
+def test_label_and_value_of_an_item_keep_apart(monkeypatch, label, value):
+    drawn = []
+    monkeypatch.setattr(
+        "worldmodel.ui.menu.fitted", lambda text, *how: (drawn.append(fitted(text, *how)), drawn[-1])[1]
+    )
+    menu = Menu({}, [Item(label, value=value)], [])
+    menu.draw(pygame.Surface((320, 240)))
+    _, label_drawn, value_drawn = drawn
+    assert label_drawn.get_width() + value_drawn.get_width() < 320 * 3 // 5
+    assert min(label_drawn.get_width(), value_drawn.get_width()) > 20
 
 
 def test_a_click_does_what_enter_does():

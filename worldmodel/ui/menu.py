@@ -158,7 +158,9 @@ class Menu:
             place = pygame.Rect(unit, top, width * 3 // 5, row)
             is_chosen = number == self._cursor
             ink = LIT if is_chosen else INK if item.act or item.turn or not self._page else DIM
-            label = fitted(("> " if is_chosen else "  ") + item.label, unit, ink, place.width - 2 * unit)
+            wish = lettering(item.value, unit, DIM).get_width()
+            room = max(place.width // 2, place.width - wish - 3 * unit)  # the value shrinks only where both are long
+            label = fitted(("> " if is_chosen else "  ") + item.label, unit, ink, room)
             surface.blit(label, (place.left + unit, top + unit // 3))
             value = fitted(item.value, unit, DIM, max(1, place.width - label.get_width() - 2 * unit))
             surface.blit(value, (place.right - value.get_width(), top + unit // 3))
