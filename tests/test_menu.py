@@ -110,7 +110,7 @@ def test_label_and_value_of_an_item_keep_apart(monkeypatch, label, value):
     menu.draw(pygame.Surface((320, 240)))
     _, label_drawn, value_drawn = drawn
     assert label_drawn.get_width() + value_drawn.get_width() < 320 * 3 // 5
-    assert min(label_drawn.get_width(), value_drawn.get_width()) > 20
+    assert min(label_drawn.get_width(), value_drawn.get_width()) > 8
 
 
 def test_a_click_does_what_enter_does():
