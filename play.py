@@ -42,12 +42,12 @@ from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
-from worldmodel.env import Env, EnvError, Frame
-from worldmodel.ui.abilities import Opening
+from worldmodel.env import Env, EnvError, Frame, Sampled
 from worldmodel.ui.bindings import load_keys
+from worldmodel.ui.control import Opening
 from worldmodel.ui.film import export_episode
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.options import attempt, check_choices, check_options, load_start, parse_script
+from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script
 from worldmodel.ui.pages import Library
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
@@ -55,7 +55,7 @@ from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, lo
 from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
-from worldmodel.venue import Venue, VenueConfig, look_at, look_into, open_venue, peek
+from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, open_venue, peek
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
@@ -100,16 +100,17 @@ class ReplayError(ValueError):
 
 
 def opening_of(cfg: Config, env: Env) -> Opening:
-    """What is played before the player takes over: a recording up to branch_at, or a script."""
+    """What is played before the player takes over: a recording up to branch_at, the log of a run, or a script."""
     if cfg.script:
         return Opening([(action, None) for action in parse_script(cfg.script, env.actions)])
-    if cfg.branch_at is None:
+    if not cfg.replay or isinstance(env, Replay):
         return Opening(())
-    episode = load_episode(str(cfg.replay))
-    if not 0 <= cfg.branch_at <= episode.num_steps:
-        raise ReplayError(f"{cfg.replay}: no frame {cfg.branch_at}; it has frames 0 to {episode.num_steps}")
-    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[: cfg.branch_at]
-    return Opening(moves, lambda env: begin_again(env, episode), is_fast=True)
+    episode = load_episode(cfg.replay)
+    until = episode.num_steps if cfg.branch_at is None else cfg.branch_at
+    if not 0 <= until <= episode.num_steps:
+        raise ReplayError(f"{cfg.replay}: no frame {until}; it has frames 0 to {episode.num_steps}")
+    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[:until]
+    return Opening(moves, lambda env: begin_again(env, episode), is_fast=cfg.branch_at is not None)
 
 
 def verify(cfg: Config, env: Env) -> None:
@@ -202,10 +203,16 @@ def play_headless(cfg: Config, env: Env) -> None:
         paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
         say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
         return
-    opening, idle = opening_of(cfg, env), Action()
-    moves = [action for action, _ in opening.moves]
-    script = (lambda t: moves[t] if t < len(moves) else idle) if moves else None
-    length = len(moves) or round(cfg.seconds * env.fps)
+    opening, idle = opening_of(cfg, env), (Action(), None)
+    moves, world = opening.moves, env.world if isinstance(env, Recorder) else env
+
+    def act(t: int) -> Action:
+        action, steps = moves[t] if t < len(moves) else idle
+        if steps is not None and isinstance(world, Sampled):
+            world.steps = steps
+        return action
+
+    script, length = act if moves else None, len(moves) or round(cfg.seconds * env.fps)
     shown: dict[str, Any] = {"start": cfg.start, "seed": cfg.seed, "say": say}
     say(tour(env, cfg.frames or length, Path(cfg.out), script=script, begin=opening.begin, **shown).summary())
 
@@ -241,7 +248,10 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
             if window.size != size:
                 keep_settings(Path(cfg.settings), {SIZES: {place: list(window.size)}})
         finally:
+            log = venue.log and venue.log.episode_path
             venue.env.close()
+            if log and log.exists():  # a run without a step leaves none
+                say(f"this run again: python play.py replay={log}")
         return wanted, venue.env.problem if isinstance(venue.env, Recorder) else None
     except Left:
         return {}, None
@@ -277,7 +287,12 @@ def run() -> int:
     """From the command line to an exit code."""
     options = [field.name for field in fields(Config)]
     sys.argv[1:] = [f"script='{a[7:]}'" if a.startswith("script=") and a[7:8] not in "'\"" else a for a in sys.argv[1:]]
-    return attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS) or attempt(main, USER_ERRORS)
+    code = attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS)
+    try:
+        return code or attempt(main, USER_ERRORS)
+    finally:
+        if not code and {"--help", "-h"} & set(sys.argv[1:]):  # hydra has shown the options, and exits
+            say(f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(sys.argv[1:]))}")
 
 
 if __name__ == "__main__":

@@ -97,13 +97,20 @@ def dream_story(camera: Camera, session: Session) -> Story:
     press("F5")
     yield from walk(session, 2)
     camera.shoot("saves")
-    yield from walk(session, 16)
+    let_go("W")
+    press("S", holds=True)
+    yield from walk(session, 24)
+    while session.strips.slot_cells:
+        yield
+    let_go("S")
     press("Backspace", holds=True)
     yield from flips(40)
     while (session.runner.rewound or 0) < 14:
         yield
     camera.shoot("rewind")
     let_go("Backspace")
+    let_go("A")
+    press("Right", holds=True)
     yield from walk(session, 25)
     press("P")
     while len(camera.focus.places) < 2:
@@ -127,10 +134,13 @@ def both_story(camera: Camera, session: Session) -> Story:
     """Walk and turn in both, set the dream to reality, walk on."""
     yield from walk(session, 1)
     press("W", holds=True)
-    yield from walk(session, 40)
+    yield from walk(session, 12)
+    let_go("W")
     press("Left", holds=True)
-    yield from walk(session, 20)
+    yield from walk(session, 30)
     let_go("Left")
+    press("S", holds=True)
+    yield from walk(session, 18)
     press("F10")
     yield from walk(session, 25)
     camera.shoot("both")
@@ -143,9 +153,7 @@ def film(
     camera = Camera("screenshots", env.size_hw, allow_headless=True)
     slots = Slots(folder, title, "here")
     library = Library(("doom_garden",), folder / "recordings", folder / "keys.json")
-    session = Session(
-        env, camera, title=title, start=start, pace="uncapped", slots=slots, library=library, eye=eye, say=print
-    )
+    session = Session(env, camera, title=title, start=start, slots=slots, library=library, eye=eye, say=print)
     camera.story = story(camera, session)
     session.run()
     camera.close()

@@ -75,8 +75,8 @@ def test_a_full_disk_stops_the_recording_keeps_what_is_there_and_is_an_error_at_
     write, count = EpisodeWriter.add, []
 
     def add(writer, *step, **extra):
-        count.append(1)
-        if len(count) > 40:
+        count.extend([1] * writer.meta.has_pictures)
+        if len(count) > 40:  # then the log of the run finds the disk full as well
             raise OSError(28, "No space left on device")
         write(writer, *step, **extra)
 

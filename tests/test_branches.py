@@ -68,9 +68,10 @@ def session(window, env=None, **options):  # noqa: F811
 
 
 def steps(runner, count, name="wait"):
-    actions = iter([Action() if name == "wait" else Action({name})] * count)
+    runner.control.script = lambda t: Action() if name == "wait" else Action({name})
     for _ in range(count):
-        runner._step(lambda t: next(actions))
+        runner._step()
+    runner.control.script = None
 
 
 def ask(runner, *commands):
@@ -169,8 +170,8 @@ def test_a_what_if_begins_a_branch_and_before_it_can_be_gone_back_to(window):  #
     runner = session(window).runner
     steps(runner, 6)
     ask(runner, (Command.HOLD, 0), (Command.WHAT_IF, 0), (Command.CHOOSE, 4))
-    while runner.is_opening:
-        runner._step(None)
+    while runner.control.is_opening:
+        runner._step()
     assert (runner.branches.number, runner.branches.parent, runner.branches.fork) == (2, 1, 6)
     ask(runner, (Command.GO, (1, 6)))
     assert not any(runner.env.walked)
@@ -328,5 +329,5 @@ def test_arrows_or_the_cross_choose_among_the_timeline_and_what_if(window, devic
     assert len(window.focus.places) == len(runner.fan) == 5
     hit("RIGHT", "RIGHT", "A")
     assert not runner.fan
-    assert runner._moves[0][0] == Action({"turn_left"})
+    assert runner.control._moves[0][0] == Action({"turn_left"})
     assert made.latch.is_idle

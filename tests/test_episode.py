@@ -9,7 +9,7 @@ from worldmodel.data.episode import (
     Meta,
     list_episodes,
     load_episode,
-    read_index,
+    read_json,
     write_index,
 )
 from worldmodel.data.writer import EpisodeWriter
@@ -133,7 +133,7 @@ def test_an_index_is_rebuilt_from_the_episodes(tmp_path):
         write(tmp_path / "episodes" / f"{i:06d}", num_steps=3 + i, split=split, seed=50 + i)
     (tmp_path / "episodes" / "notes").mkdir()
     index = write_index(tmp_path, {"licence": "CC0"})
-    assert index == read_index(tmp_path)
+    assert index == read_json(tmp_path / "dataset.json")
     assert index["episodes"][0] == {"id": "000000", "num_steps": 3, "seed": 50, "split": "heldout"}
     assert [p.name for p in list_episodes(tmp_path)] == [e["id"] for e in index["episodes"]]
     assert list_episodes(tmp_path) == list_episodes(tmp_path / "episodes")
@@ -153,8 +153,6 @@ def test_an_index_refuses_two_games_in_one_dataset(tmp_path):
     path.write_text(path.read_text().replace('"fps": 35.0', '"fps": 20.0'))
     with pytest.raises(EpisodeError, match="own dataset"):
         write_index(tmp_path, {})
-    with pytest.raises(EpisodeError, match=r"dataset\.json"):
-        read_index(tmp_path)
 
 
 def test_frames_without_compression_come_back_exactly(tmp_path):
@@ -173,3 +171,13 @@ def test_uncompressed_frames_that_are_none_are_refused(tmp_path):
     (path / "frames.npy").write_bytes(b"torn")
     with pytest.raises(EpisodeError, match="cannot read the frames"):
         load_episode(path)
+
+
+def test_an_episode_without_pictures_keeps_the_rest_and_says_how_to_see_them(tmp_path):
+    path = write(tmp_path / "a", extra={"pictures": False})
+    episode = load_episode(path)
+    assert sorted(p.name for p in path.iterdir()) == ["actions.jsonl", "meta.json"]
+    assert (episode.num_steps, len(episode.checksums)) == (T, T + 1)
+    assert None not in episode.checksums
+    with pytest.raises(EpisodeError, match="makes them again"):
+        episode.frames()

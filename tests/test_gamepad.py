@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pygame
 import pytest
 from test_menu import choose, table
@@ -9,6 +10,7 @@ from test_window import post
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.ui.bindings import default_bindings, pad_rows
+from worldmodel.ui.crop import Crop
 from worldmodel.ui.events import pump
 from worldmodel.ui.gamepad import CODES
 from worldmodel.ui.keymap import Command
@@ -169,6 +171,19 @@ def test_the_menu_is_driven_by_a_pad_alone(window, tmp_path):
         button("START")
         session._turn(listens=True)
         assert session.menu.is_open is is_open
+
+
+def test_a_pad_sizes_the_box_of_a_picture_and_takes_it(window):
+    taken = []
+    window.menu = Crop(np.zeros((60, 90, 3), np.uint8), (6, 8), lambda frame: frame, taken.append)
+    largest, keys = window.menu.box, latch()
+    for value in (1, 0):
+        axis(RT, value)
+        played(window, keys)
+    assert window.menu.box[2] < largest[2]
+    button("A")
+    assert played(window, keys) == Action()
+    assert [frame.shape for frame in taken] == [(6, 8, 3)]
 
 
 def test_a_part_of_a_pad_is_bound_in_the_menu_and_the_keys_stay(window, tmp_path):

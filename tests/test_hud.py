@@ -4,6 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pygame
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_session import FakeEnv
 
 from worldmodel.action import Action, ActionSpace
@@ -12,7 +14,7 @@ from worldmodel.ui.hud import LEVELS, Hud, _drift_line
 from worldmodel.ui.keycaps import KEY, KeyCaps
 from worldmodel.ui.keymap import KEYS, Command
 from worldmodel.ui.latch import Feel, Latch
-from worldmodel.ui.paint import LIT, RED
+from worldmodel.ui.paint import INK, LIT, RED, fitted, lettering, plate, wrapped
 from worldmodel.ui.readings import Meters, Readings
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.stats import END, FLIP, INPUT, KEPT_FRAMES, START, Stats
@@ -34,6 +36,7 @@ def readings(**changed) -> Readings:
             "spans": {"model": (38.0, 45.0, [37.0, 38.0, 45.0])},
             "facts": ["cpu, float32"],
             "status": None,
+            "control": "human",
             "drift": None,
             "num_dropped": 0,
             "divergence": None,
@@ -76,6 +79,20 @@ def test_meters_stand_in_the_bars_where_there_are_any():
 def test_more_is_shown_at_each_level():
     marks = [drawn(hud(level)).sum() for level in LEVELS]
     assert marks[0] < marks[1] < marks[2]
+
+
+def test_who_acts_is_told_at_both_levels():
+    for level in ("min", "full"):
+        assert (drawn(hud(level)) != drawn(hud(level), control="replay" * 9)).any()
+
+
+def test_meters_that_are_off_measure_nothing(monkeypatch):
+    env = FakeEnv()
+    runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "turn", 0, 0, 1)
+    runner._reset()
+    monkeypatch.setattr(Stats, "ms", lambda *args: 1 / 0)
+    seen = Meters(runner, None).read(runner.mailbox.last, "", "off")
+    assert (seen.spans, seen.facts, seen.control) == ({}, [], "human, turn by turn")
 
 
 def test_levels_go_round():
@@ -127,6 +144,37 @@ def test_any_window_size_can_be_drawn_on(size):
     surface = pygame.Surface(size)
     for meters.is_table_shown in (False, True):
         meters.draw(surface, surface.get_rect(), readings(is_paused=True, hint="P go on"))
+
+
+@pytest.mark.parametrize("size", [(320, 240), (480, 800), (640, 480), (1920, 1080)])
+def test_the_red_light_and_the_meters_keep_apart(size, monkeypatch):
+    """In small windows the light covered the end of the line."""
+    places = []
+    monkeypatch.setattr(
+        "worldmodel.ui.hud.plate", lambda *args, **how: (places.append(plate(*args, **how)), places[-1])[1]
+    )
+    hud().draw(pygame.Surface(size), pygame.Rect((0, 0), size), readings(control="human, turn by turn"))
+    assert len(places) == 2
+    assert not places[0].colliderect(places[1])
+
+
+@given(st.text("ab ", max_size=80), st.integers(40, 200))
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_a_text_keeps_to_its_width(text, width):
+    assert fitted(text, 20, INK, width).get_width() <= width
+    lines = wrapped(text, 12, width)
+    assert " ".join(lines).split() == text.split()
+    assert all(lettering(line, 12, INK).get_width() <= width for line in lines if " " in line)
+
+
+def test_a_long_message_is_read_in_lines_inside_the_window():
+    """It was cut off at both ends."""
+    surface, meters = pygame.Surface((320, 240)), hud("off")
+    meters.toast("no space is left on this disk " * 4)
+    meters.draw_toast(surface, (160, 240))
+    marks = np.nonzero((pygame.surfarray.array3d(surface) > 200).all(-1))
+    assert 4 < marks[0].min() < marks[0].max() < 316
+    assert np.ptp(marks[1]) > 12  # two lines
 
 
 def test_the_key_table_names_every_button_and_command():
@@ -217,14 +265,15 @@ def test_meters_read_what_a_world_tells_about_itself():
     runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
     runner._reset()
     for _ in range(5):
-        runner._step(lambda step: Action())
+        runner.control.script = lambda step: Action()
+        runner._step()
     meters = Meters(runner, SimpleNamespace(drift=lambda frame: 1.5))
-    seen = meters.read(runner.mailbox.last, "", in_full=True)
+    seen = meters.read(runner.mailbox.last, "", "full")
     assert (seen.status, seen.drift) == ("compiling, 3 s", 1.5)
     assert seen.facts[0] == "fake, fake"
     assert seen.facts[-1] == "window 12 of 16 frames"
     assert len(seen.spans["model"][2]) == 5
-    assert Meters(runner, None).read(runner.mailbox.last, "", in_full=True).drift is None
+    assert Meters(runner, None).read(runner.mailbox.last, "", "full").drift is None
 
 
 @pytest.mark.parametrize("decode_s", [0.004, None])
@@ -234,8 +283,9 @@ def test_decoding_is_measured_within_the_step_or_said_to_be_one_with_the_model(d
     runner = Runner(env, Latch(env.actions, {}, Feel(), 10.0), "uncapped", 0, 0, 1)
     runner._reset()
     for _ in range(3):
-        runner._step(lambda step: Action())
-    seen = Meters(runner, None).read(runner.mailbox.last, "", in_full=True)
+        runner.control.script = lambda step: Action()
+        runner._step()
+    seen = Meters(runner, None).read(runner.mailbox.last, "", "full")
     assert ("decode: with model" in seen.facts) == (decode_s is None)
     assert seen.spans["decode"][2] == pytest.approx([] if decode_s is None else [4.0] * 3)
     assert seen.spans["model"][0] >= 6

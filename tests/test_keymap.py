@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldmodel.action import Action, ActionError, ActionSpace, cancel_opposites
-from worldmodel.ui.bindings import button_rows, default_bindings
+from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.keymap import (
     COMMAND_CODES,
     MOUSE_LEFT,
@@ -15,7 +15,6 @@ from worldmodel.ui.keymap import (
     code_label,
     code_of,
     command_of,
-    command_rows,
     is_pad,
 )
 from worldmodel.ui.latch import Feel, Latch
@@ -75,6 +74,15 @@ def test_labels_and_codes_are_inverse():
     assert all(code_of(code_label(code)) == code for code in default_bindings(DOOM.buttons))
 
 
+@pytest.mark.parametrize(("label", "hint"), [("Spcae", "did you mean Space"), ("??", "letters, digits,"), ("F5", "F")])
+def test_a_key_that_cannot_be_bound_is_answered_with_those_that_can(label, hint):
+    """It listed all sixty of them."""
+    with pytest.raises(ActionError, match="no key") as told:
+        code_of(label)
+    assert hint in str(told.value)
+    assert len(str(told.value)) < 200
+
+
 def test_quit_goes_by_the_letter_and_the_rest_by_the_place():
     """On a French keyboard the place of Q types an A: Ctrl+A must not quit."""
     assert command_of(pygame.KSCAN_Q, pygame.K_a, pygame.KMOD_LCTRL) is None
@@ -89,7 +97,7 @@ def test_quit_goes_by_the_letter_and_the_rest_by_the_place():
 def test_the_readme_has_the_key_table_of_the_program():
     """Edit KEYS, then paste these lines into the README."""
     readme = Path(__file__).parent.parent.joinpath("README.md").read_text()
-    rows = [*button_rows(DOOM, default_bindings(DOOM.buttons)), *command_rows()]
+    rows = key_rows(DOOM, default_bindings(DOOM.buttons))
     table = "\n".join(
         [
             "| key | does |",

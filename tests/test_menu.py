@@ -21,9 +21,10 @@ from worldmodel.ui.events import pump
 from worldmodel.ui.keymap import Command, code_of
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library
-from worldmodel.ui.paint import LIT
+from worldmodel.ui.paint import LIT, fitted
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
+from worldmodel.ui.settings import load_settings
 from worldmodel.ui.window import Window
 
 UNIT = 22  # of a menu in the window of these tests, 816 x 612
@@ -88,6 +89,30 @@ def test_no_sequence_of_keys_breaks_it(codes):
         menu.draw(surface)
 
 
+def test_the_pace_is_chosen_in_the_menu_and_kept(window, tmp_path):
+    """Who has a slow machine had to know an option for it."""
+    session = table(window, tmp_path, pace="realtime")
+    choose(session, "Display")
+    hit(session.menu, pygame.KSCAN_RIGHT, pygame.KSCAN_RIGHT)
+    assert session.runner.pace == "turn"
+    assert load_settings(tmp_path / "settings.json")["pace"] == "turn"
+
+
+@pytest.mark.parametrize(
+    ("label", "value"), [("short", "a value " * 9), ("a label " * 9, "short"), ("long " * 9, "long " * 9)]
+)
+def test_label_and_value_of_an_item_keep_apart(monkeypatch, label, value):
+    drawn = []
+    monkeypatch.setattr(
+        "worldmodel.ui.menu.fitted", lambda text, *how: (drawn.append(fitted(text, *how)), drawn[-1])[1]
+    )
+    menu = Menu({}, [Item(label, value=value)], [])
+    menu.draw(pygame.Surface((320, 240)))
+    _, label_drawn, value_drawn = drawn
+    assert label_drawn.get_width() + value_drawn.get_width() < 320 * 3 // 5
+    assert min(label_drawn.get_width(), value_drawn.get_width()) > 8
+
+
 def test_a_click_does_what_enter_does():
     menu, done = small()
     menu.draw(pygame.Surface((640, 480)))
@@ -98,7 +123,7 @@ def test_a_click_does_what_enter_does():
 
 
 def table(window, tmp_path, **options):
-    library = Library(("first", "second"), tmp_path / "rec", tmp_path / "keys.json")
+    library = Library(("first", "second"), tmp_path / "rec", tmp_path / "keys.json", tmp_path / "settings.json")
     slots = Slots(tmp_path / "saves", "fake", "here")
     session = Session(FakeEnv(), window, library=library, slots=slots, num_starts=3, **options)
     session.runner._reset()
@@ -166,7 +191,8 @@ def test_meters_lie_below_the_timeline_and_never_under_the_menu(window, tmp_path
     session, tops = table(window, tmp_path), []
     monkeypatch.setattr(session.hud, "draw", lambda surface, picture, readings, top=0: tops.append(top))
     for _ in range(3):
-        session.runner._step(lambda t: Action())
+        session.runner.control.script = lambda step: Action()
+        session.runner._step()
     session._turn(listens=True)
     session.runner.is_paused, session._drawn_at = True, 0.0
     session._turn(listens=True)

@@ -20,12 +20,13 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
+from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.film import export
 from worldmodel.ui.options import OptionError, check_options, parse_script
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
-from worldmodel.venue import safe_name
+from worldmodel.venue import buttons_of, safe_name
 
 INFO = {"game": "doom_garden", "licence": "CC0"}
 FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)
@@ -74,6 +75,7 @@ def raising(error):
         ("hud=loud", "off, min, full"),
         ("headless=perhaps", "auto"),
         ("seconds=0", "seconds > 0"),
+        ("threads=-1", "at least 1"),
         ("replay=nowhere", "nowhere"),
         ("start=nowhere.png", "nowhere.png"),
         ("headless=false", "headless=true"),
@@ -110,7 +112,8 @@ def test_without_a_display_the_tour_is_played_and_nothing_else_is_written(comman
     assert (code, err) == (0, [])
     assert out[0] == "no display: playing a tour of 0.1 s instead"
     assert [line.split(":")[0] for line in out[1:]] == ["fake (dream)", "first frame", "tour"]
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["out", "tour.gif", "tour.mp4", "tour.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["tour.gif", "tour.mp4", "tour.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "plays"]
 
 
 def test_a_recorded_tour_says_whose_dream_it_was(command, tmp_path):
@@ -141,7 +144,8 @@ def test_the_window_is_opened_where_there_is_a_display(command, monkeypatch):
     monkeypatch.setattr(play, "Window", lambda *args: Window(*args, allow_headless=True))
     code, out, err = command("start=1", "fullscreen=true", "frames=5")
     assert (code, err) == (0, [])
-    assert out[-1].startswith("5 frames")
+    assert out[-2].startswith("5 frames")
+    assert out[-1] == "this run again: python play.py replay=plays/fake/000000"
 
 
 def test_what_is_chosen_in_the_menu_is_played_next(command, monkeypatch, tmp_path):
@@ -179,6 +183,16 @@ def test_python_play_py_speaks_one_line():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("world", ["doom_garden", "racer"])
+def test_help_shows_the_key_table_of_the_program(command, world):
+    """It only told of F1."""
+    code, out, err = command("--help", f"world={world}")
+    space = buttons_of([f"world={world}"])
+    rows = [" ".join((keys + " " + does).split()) for keys, does in key_rows(space, default_bindings(space.buttons))]
+    assert (code, err) == (0, [])
+    assert [" ".join(line.split()) for line in out[-len(rows) :]] == rows
 
 
 def test_options_of_hydra_and_known_ones_pass():
@@ -284,7 +298,7 @@ def test_a_script_is_filmed_to_one_file(command, tmp_path):
         "headless=true", "control=script", "script=forward*8,left*4,fire", "frames=20", "out=films/a.mp4"
     )
     assert (code, err) == (0, [])
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.mp4", "films"]
+    assert [p.name for p in (tmp_path / "films").iterdir()] == ["a.mp4"]
     assert len(read_video(tmp_path / "films/a.mp4")) == 21
     assert out[-1].startswith("tour: 20 frames")
 

@@ -14,7 +14,7 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, first_difference
 from worldmodel.data.states import Slots
 from worldmodel.env import EpisodeEnd
-from worldmodel.ui.abilities import Opening
+from worldmodel.ui.control import Opening
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Feel
 from worldmodel.ui.runner import _wait_for
@@ -142,6 +142,21 @@ def test_the_window_keeps_flipping_while_the_model_is_slow(window, monkeypatch):
     env = FakeEnv(on_step=lambda t: answers.append(six_more.wait(20)))
     Session(env, window).run(1, idle)
     assert answers == [True]
+
+
+def test_what_the_player_does_is_answered_at_the_displays_rate_without_a_frame(window, monkeypatch):
+    """In a menu over a standing world each key was seen up to 50 ms late."""
+    monkeypatch.setattr("worldmodel.ui.session.REFRESH_S", 1e9)
+    session = Session(FakeEnv(), window)
+    session.runner._reset()
+    session._obey(Command.ESCAPE)
+    session._turn(listens=True)
+    session._drawn_at -= 0.02
+    session._turn(listens=True)
+    assert session.runner.stats.num_flips == 1
+    pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(1, 1), rel=(1, 1), buttons=(0, 0, 0)))
+    session._turn(listens=True)
+    assert session.runner.stats.num_flips == 2
 
 
 def test_keys_reach_the_world_right_before_the_step(window):
@@ -323,7 +338,7 @@ def paused_session(window, env, steps):
     env.on_step = lambda t: t == steps and session.runner.send(Command.PAUSE)
     session.runner._reset()
     for _ in range(steps):
-        session.runner._step(None)
+        session.runner._step()
     session.runner._obey()
     assert session.runner.is_paused
     session._turn(listens=True)
@@ -344,8 +359,8 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
     session._turn(listens=True)
     session.runner._obey()
     assert not session.runner.is_paused
-    while session.runner.is_opening:
-        session.runner._step(None)
+    while session.runner.control.is_opening:
+        session.runner._step()
     assert env.taken[3:] == [Action({"forward"})] * 5
     assert session.runner.is_paused
     assert session.runner.fan == []

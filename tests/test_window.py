@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pygame
 import pytest
@@ -190,6 +192,13 @@ def test_full_screen_and_back(window):
     window.toggle_fullscreen()
     window.draw(FRAME)
     assert window.surface.get_size() == before
+
+
+def test_a_window_asks_windows_for_real_pixels(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.delenv("SDL_WINDOWS_DPI_AWARENESS", raising=False)
+    Window("sharp", SIZE_HW, allow_headless=True).close()
+    assert os.environ["SDL_WINDOWS_DPI_AWARENESS"] == "permonitorv2"
 
 
 def test_closing_twice_is_allowed(window):

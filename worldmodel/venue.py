@@ -4,6 +4,7 @@ VenueConfig   which world, dreamed, real, both or replayed, and how
 Venue         the Env, its title, its starts, its saves, its eye
 open_venue    the one from the other, naming each stage
 peek          what can be shown before anything is loaded; look_at: of any world, look_into: of a recording
+buttons_of    what can be done in a bundled world
 open_real     a real game by name
 
 Not here: windows and players (ui/, play.py).
@@ -21,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import worldmodel
+from worldmodel.action import ActionSpace
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.both import Both
-from worldmodel.data.episode import Episode, load_episode
+from worldmodel.data.episode import PICTURES, Episode, load_episode
 from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
@@ -36,6 +38,7 @@ GAMES = Path(__file__).parent.parent / "conf" / "game"
 VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
 QUEUED_STEPS = 64  # of a recording may wait for the disk
 UNKNOWN_HW = (96, 128)  # of a world that cannot be read yet
+BOTH = "-both"  # ends the name of a game beside its dream
 KNOWN_EVERY = 4  # of the frames before each start, for the eye
 Tell = Callable[[str], None]
 
@@ -56,6 +59,7 @@ class VenueConfig:
     backend: str
     record: Any
     saves: str
+    plays: str | None
 
     @property
     def only_watches(self) -> bool:
@@ -66,7 +70,8 @@ class VenueConfig:
 @dataclass
 class Venue:
     """What is played. starts: (title, frame) of each; slots: where its states are saved; eye: what the world's
-    tokenizer makes of a frame (tokenizer.eye); engine: what dreams; both None where nothing is dreamed.
+    tokenizer makes of a frame (tokenizer.eye); engine: what dreams; both None where nothing is dreamed. log:
+    of this run, None where none is written.
     """
 
     env: Env
@@ -75,6 +80,7 @@ class Venue:
     slots: Slots | None = None
     eye: Any = None
     engine: Any = None
+    log: Recorder | None = None
 
 
 def safe_name(name: str) -> str:
@@ -112,6 +118,14 @@ def look_at(name: str, start: int = 0) -> tuple[tuple[int, int], Frame | None]:
     return (height, width), picture if picture.shape == (height, width, 3) else None
 
 
+def buttons_of(arguments: Sequence[str]) -> ActionSpace:
+    """Buttons and mouse of the bundled world that arguments choose by world=NAME, else of the default one; no torch."""
+    asked = [argument.removeprefix("world=") for argument in arguments if argument.startswith("world=")]
+    known = [name for name in asked if name in worldmodel.worlds()]
+    about = worldmodel.BUNDLED / (known or [worldmodel.default_world()])[-1] / "world.json"
+    return ActionSpace.from_json(json.loads(about.read_text(encoding="utf-8"))["actions"])
+
+
 def look_into(recording: str) -> Frame | None:
     """The first frame of a recording, None if it cannot be read. It never raises."""
     try:
@@ -126,21 +140,22 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
     Raises WorldError, EnvError, EpisodeError or ConfigError: one line that says what to do.
     """
     episode = load_episode(cfg.replay) if cfg.replay else None
-    if cfg.replay and cfg.only_watches:
-        replay = Replay(cfg.replay)
+    if episode and cfg.only_watches and episode.meta.has_pictures:
+        replay = Replay(episode.path)
         identity = f"episode {hashlib.sha256(json.dumps(replay.episode.meta.to_json()).encode()).hexdigest()}"
         return Venue(replay, f"{cfg.replay} (replay)", (), Slots(Path(cfg.saves) / "replay", identity, VERSION))
     told = str(episode.meta.extra.get("world", "")) if episode else ""
     chosen = cfg.world or told or worldmodel.default_world()
     tell(f"reading {Path(chosen).name}")
     world = worldmodel.load(chosen)
-    kind = cfg.env if episode is None else "dream" if episode.meta.source == "dream" else "real"
-    if episode and kind == "dream" and episode.meta.world_sha256 != world.sha256:
+    kind = cfg.env if episode is None else _kind(episode)
+    if episode and kind != "real" and episode.meta.world_sha256 != world.sha256:
         raise ValueError(
             f"{cfg.replay}: recorded in another world or version than {chosen}. Choose it with world=PATH."
         )
     name, game = safe_name(world.name), world.info["game"]
-    about = {"game": game, "licence": world.info["licence"], "player": player, "extra": {"world": chosen}}
+    about: dict[str, Any] = {"game": game, "licence": world.info["licence"], "player": player}
+    about["extra"] = {"world": chosen}
     opened = (
         _real(cfg, game, tell) if kind == "real" else _dream(cfg, world, about, tell, _backend(cfg, episode, player))
     )
@@ -149,20 +164,35 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
     elif kind == "both":
         real, engine = _real(cfg, game, tell), opened.env
         both = Both(real.env, engine)  # type: ignore[arg-type]  # a Rerun and an Engine
-        about |= {"game": f"{game}-both", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
+        about |= {"game": f"{game}{BOTH}", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
         assert opened.slots, "a dream can be saved"
         identity = f"{opened.slots.identity} beside {game}"
-        slots = Slots(Path(cfg.saves) / f"{name}-both", identity, opened.slots.build)
+        slots = Slots(Path(cfg.saves) / f"{name}{BOTH}", identity, opened.slots.build)
         opened = Venue(both, "", (), slots, engine=engine)
-    folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
-    recorder = Recorder(opened.env, folder, queued=QUEUED_STEPS if player == "human" else 0, **about)
+    recorder = _recorded(cfg, opened, name, QUEUED_STEPS if player == "human" else 0, about)
     if opened.engine and opened.slots:
         opened.engine.frames.may_change = lambda: not recorder.is_recording
-        opened.engine.frames.changed = partial(_note_code, opened.engine, about["sampler"], opened.slots)
+        opened.engine.frames.changed = partial(_note_code, opened.engine, about["sampler"], opened.slots, opened.log)
     if cfg.record:
         recorder.start()
     where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
-    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye, opened.engine)
+    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye, opened.engine, opened.log)
+
+
+def _recorded(cfg: VenueConfig, opened: Venue, name: str, queued: int, about: dict[str, Any]) -> Recorder:
+    """A Recorder around what was opened, and between them the one that writes the log, which is on at once."""
+    inner = opened.env
+    if cfg.plays and not cfg.verify:
+        mine = about | {"extra": about["extra"] | {PICTURES: False}, "sampler": dict(about.get("sampler", {}))}
+        inner = opened.log = Recorder(inner, Path(cfg.plays) / name, queued=queued, **mine)
+        opened.log.start()
+    folder = cfg.record if isinstance(cfg.record, str) else Path("recordings") / name
+    return Recorder(inner, folder, queued=queued, **about)
+
+
+def _kind(episode: Episode) -> str:
+    """What made its frames: "dream", "real", or "both" side by side."""
+    return "both" if episode.meta.game.endswith(BOTH) else episode.meta.source
 
 
 def _real(cfg: VenueConfig, game: str, tell: Tell) -> Venue:
@@ -208,7 +238,9 @@ def _build_of(engine: Any) -> str:
     return f"{VERSION}, torch {torch.__version__}, {where}, {engine.backend}"
 
 
-def _note_code(engine: Any, sampler: dict[str, Any], slots: Slots, line: str) -> None:
-    """Other code makes the frames from now on: recordings and saves are to say so."""
+def _note_code(engine: Any, sampler: dict[str, Any], slots: Slots, log: Recorder | None, line: str) -> None:
+    """Other code makes the frames from now on: recordings, saves and the log are to say so."""
     sampler.update(backend=engine.backend)
     slots.build = _build_of(engine)
+    if log:
+        log.part("code", sampler)

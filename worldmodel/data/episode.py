@@ -2,12 +2,12 @@
 
 Meta                                       what the numbers mean: fps, size, actions, seed, origin
 Episode, load_episode                      one folder, checked; a killed recording is cut to what is whole
-list_episodes, write_index, read_index     many episodes: a dataset
+list_episodes, write_index                 many episodes: a dataset
 write_json, read_json                      small files, replaced in one piece
 
-A folder holds video.mp4 or frames.npy, actions.jsonl (one line a step) and meta.json; while it is being written,
-meta.open.json stands for meta.json. Not here: writing episodes (recorder.py), pixels <-> mp4 (video.py), training
-clips (clips.py).
+A folder holds video.mp4 or frames.npy (or neither: the log of a run), actions.jsonl (one line a step) and meta.json;
+while it is being written, meta.open.json stands for meta.json. Not here: writing episodes (recorder.py), pixels <-> mp4
+(video.py), training clips (clips.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SOURCES, SPLITS = ("real", "dream"), ("train", "heldout")
 VIDEO, RAW, ACTIONS = "video.mp4", "frames.npy", "actions.jsonl"  # one of the first two
 META, OPEN_META, INDEX = "meta.json", "meta.open.json", "dataset.json"
 START_STATE = "states/start.save"  # of the world at frame 0, where a reset alone does not lead there
+PICTURES = "pictures"  # in meta.extra; false: an episode of actions and checksums alone, whose frames can be made again
 CHECKSUM, FIRST_CHECKSUM, STEPS = "crc32", "first_crc32", "steps"  # in lines of actions.jsonl; the second in one
 Line = tuple[Action, int | None, int | None, int | None]  # the action, then those three
 
@@ -93,6 +94,11 @@ class Meta:
             if not holds:
                 raise EpisodeError(f"meta: {key!r} must be {expected}, got {getattr(self, key)!r}")
 
+    @property
+    def has_pictures(self) -> bool:
+        """False for an episode of actions and checksums alone."""
+        return self.extra.get(PICTURES) is not False
+
     def to_json(self) -> dict[str, Any]:
         """Builtins only, one key a field."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -146,6 +152,8 @@ class Episode:
 
     def frames(self, first: int = 0, count: int | None = None) -> np.ndarray:
         """Frames first .. first + count - 1 of the T + 1, uint8 (count, H, W, 3); all that follow if count is None."""
+        if not self.meta.has_pictures:
+            raise EpisodeError(f"{self.path}: no pictures in it. python play.py replay={self.path} makes them again.")
         left = max(0, self.num_steps + 1 - first)
         count = left if count is None else min(count, left)
         raw = self.path / RAW
@@ -171,8 +179,7 @@ def load_episode(path: str | Path) -> Episode:
     meta = Meta.from_json(read_json(meta_path), meta_path)
     lines = _read_lines(path / ACTIONS, meta.action_space, torn_tail=not is_closed)
     try:
-        raw = path / RAW
-        num_frames, *size_hw, _ = raw_shape(raw) if raw.exists() else video_shape(path / VIDEO)
+        num_frames, *size_hw = _shape(path) if meta.has_pictures else (len(lines) + 1, *meta.size_hw)
     except VideoError as error:
         if not is_closed:
             raise EmptyEpisodeError(f"{path}: killed before its first frame reached the disk. Delete it.") from error
@@ -194,6 +201,12 @@ def load_episode(path: str | Path) -> Episode:
     lines = lines[:num_steps]
     checksums = (*(line[1] for line in lines[:1]), *(line[2] for line in lines))
     return Episode(path, meta, tuple(line[0] for line in lines), checksums, tuple(line[3] for line in lines))
+
+
+def _shape(path: Path) -> tuple[int, int, int]:
+    """Number of frames, height and width."""
+    raw = path / RAW
+    return (raw_shape(raw) if raw.exists() else video_shape(path / VIDEO))[:3]
 
 
 def frame_checksum(frame: np.ndarray) -> int:
@@ -254,18 +267,6 @@ def write_index(root: str | Path, info: Mapping[str, Any]) -> dict[str, Any]:
         raise EpisodeError(f"{root}: no episode to index. Record or collect some first.")
     index = {"schema": SCHEMA, **shared, "info": dict(info), "episodes": entries}
     write_json(Path(root) / INDEX, index)
-    return index
-
-
-def read_index(root: str | Path) -> dict[str, Any]:
-    """root/dataset.json: schema, fps, size_hw, action_space, info, episodes [{id, num_steps, seed, split}]."""
-    path = Path(root) / INDEX
-    index = read_json(path)
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        raise EpisodeError(f"{path}: not an index of schema {SCHEMA}. Write it again with write_index.")
-    check_keys(index, ("schema", "fps", "size_hw", "action_space", "info", "episodes"), path)
-    for entry in index["episodes"]:
-        check_keys(entry, ("id", "num_steps", "seed", "split"), path)
     return index
 
 

@@ -34,13 +34,14 @@ class Recorder:
 
     Each reset ends the running episode and begins another. Rewinding or loading a state never rewrites: it ends the
     episode and begins a child whose parent says where it branched (null if that frame was never recorded).
-    meta.extra names what began an episode: "begun": "reset", "in play", "rewind" or "state"; where a reset alone does
-    not lead to its first frame, the state of a Rewindable is written beside it, so that it can be made again.
-    If a write fails, the play goes on, recording stops, and `problem` says why. The Recorder is Rewindable if the
-    inner Env is.
+    meta.extra names what began an episode: "begun": "reset", "in play", "rewind", "state" or "code"; where a reset
+    alone does not lead to its first frame, the state of a Rewindable is written beside it, so that it can be made
+    again. If a write fails, the play goes on, recording stops, and `problem` says why. The Recorder is Rewindable if
+    the inner Env is.
 
     queued  steps that may wait for the disk on a thread beside play; those beyond are counted in num_dropped, and
             another episode ("begun": "gap") begins when the disk has caught up. 0: each step waits for the disk.
+    world: the Env inside, also where `env` is itself a Recorder (of the log of every run).
     check   frame -> what is wrong with it: such a step raises SickFrame and is not written
     """
 
@@ -49,6 +50,7 @@ class Recorder:
         check: Callable[[Frame], str | None] = lambda frame: None, **about: Any,
     ) -> None:  # fmt: skip
         self.env, self.folder = env, Path(folder)
+        self.world: Env = env.world if isinstance(env, Recorder) else env
         self.actions, self.fps, self.size_hw = env.actions, env.fps, env.size_hw
         self.problem: str | None = None
         self.is_recording = False
@@ -90,6 +92,11 @@ class Recorder:
         self._finish()
         self.is_recording = False
 
+    def part(self, begun: str, sampler: dict[str, Any]) -> None:
+        """From the next step on another episode, whose frames are made as `sampler` says."""
+        self._about = replace(self._about, sampler=dict(sampler))
+        self._branched = (begun, None)
+
     def reset(self, *, start: Any = 0, seed: int = 0) -> Frame:
         """The inner Env's reset; while recording, it begins a new episode."""
         self._finish()
@@ -105,7 +112,7 @@ class Recorder:
         if self._branched and self._has_caught_up():  # not at the rewind: time may run back further
             (begun, parent), self._branched = self._branched, None
             self._begin(begun=begun, parent=parent)
-        extra = {STEPS: self.env.steps} if isinstance(self.env, Sampled) else {}
+        extra = {STEPS: self.world.steps} if isinstance(self.world, Sampled) else {}
         frame = self.env.step(action)
         problem = self._check(frame)
         if problem:
@@ -168,6 +175,7 @@ class Recorder:
 
     def _begin(self, begun: str, parent: dict[str, Any] | None) -> None:
         """Open the next free folder and write the frame on screen, if recording is on."""
+        self._finish()
         if self.is_recording:
             meta = replace(self._about, parent=parent, extra={**self._about.extra, "begun": begun})
             self._attempt(lambda: self._open(meta))

@@ -38,22 +38,36 @@ from worldmodel.env import Frame
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.02  # between two looks whether a recording has ended
+KEPT_LOGS = 40  # in a folder; one begun by a rewind or a save holds the state of then, 6 MB in the first world
 PATIENCE_S = 3.0  # for the last frames to reach the disk
+
+
+class _Nowhere:
+    """Takes the frames of an episode without pictures."""
+
+    def write(self, frame: Frame) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class EpisodeWriter:
     """Write one episode into a new folder: first(frame), then add(action, frame) a step, then close().
 
     FileExistsError if the folder exists, OSError or VideoError (a ValueError) if a write fails. Killed at any
-    moment, the folder holds all but the last second. meta.num_steps is counted here.
+    moment, the folder holds all but the last second. meta.num_steps is counted here; meta.has_pictures says whether
+    frames are written.
     """
 
     def __init__(self, path: str | Path, meta: Meta, crf: int | None = 15) -> None:
         """crf: of the video; None: frames without compression, which a killed process loses."""
         self.path, self.meta, self.num_steps = Path(path), meta, 0
         self.path.mkdir(parents=True)
-        self._video: VideoWriter | RawWriter
-        if crf is None:
+        self._video: VideoWriter | RawWriter | _Nowhere
+        if not meta.has_pictures:
+            self._video = _Nowhere()
+        elif crf is None:
             self._video = RawWriter(self.path / RAW, meta.size_hw)
         else:
             self._video = VideoWriter(self.path / VIDEO, meta.fps, meta.size_hw, crf)
@@ -167,10 +181,20 @@ class QueuedWriter:
 
 
 def next_episode(folder: Path, meta: Meta, crf: int = 15) -> EpisodeWriter:
-    """A writer into the next free folder/<NNNNNN>."""
+    """A writer into the next free folder/<NNNNNN>; of episodes without pictures the newest KEPT_LOGS stay."""
     number = max((int(p.name) for p in folder.glob("[0-9]*") if p.name.isdigit()), default=-1) + 1
+    if not meta.has_pictures:
+        _drop_logs(folder, KEPT_LOGS - 1)
     while True:
         try:
             return EpisodeWriter(folder / f"{number:06d}", meta, crf)
         except FileExistsError:  # another recorder was faster
             number += 1
+
+
+def _drop_logs(folder: Path, most: int) -> None:
+    """Delete all but the newest episodes without pictures; what else is in the folder stays."""
+    numbered = (path for path in folder.glob("[0-9]*") if path.name.isdigit() and (path / ACTIONS).exists())
+    logs = sorted(path for path in numbered if not ((path / VIDEO).exists() or (path / RAW).exists()))
+    for path in logs[: max(0, len(logs) - most)]:
+        shutil.rmtree(path, ignore_errors=True)

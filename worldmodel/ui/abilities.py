@@ -1,4 +1,4 @@
-"""What some Envs can do besides stepping, and what is played before or instead of the player.
+"""What some Envs can do besides stepping.
 
 Settling, Seeded, Imaginative   work ahead, change the noise, look ahead (Engine can)
 Backed                          frames by code that may change
@@ -6,15 +6,13 @@ Busy, Computed, Decoding, Gauged  tell what is going on inside, for the meters
 Eye                             looks at frames as the world does
 change_steps                    more or fewer sampling steps, where there are any
 Prospect, prospects             the futures that looking ahead shows
-Opening                         actions before the player's
 
 Not here: Rewindable and Sampled (env.py), who calls them (runner.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from worldmodel.action import Action, ActionSpace
@@ -128,16 +126,3 @@ def prospects(env: Imaginative, space: ActionSpace, frames: int) -> list[Prospec
     actions = [Action(), *(Action({name}) for name in names)]
     labels = ["wait", *(name.replace("_", " ") for name in names)]
     return [Prospect(*what) for what in zip(labels, actions, env.what_if(actions, frames), strict=True)]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What is played before the player takes over: actions, each with its sampling steps (None: as they are).
-
-    begin     brings the Env to the first frame instead of a reset; None: a reset does
-    is_fast   made as fast as the world goes (to reach a place of a recording), not at its pace
-    """
-
-    moves: Sequence[tuple[Action, int | None]]
-    begin: Callable[[Env], Frame] | None = None
-    is_fast: bool = False

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from worldmodel.action import ActionError, ActionSpace
-from worldmodel.ui.keymap import Command, code_label, code_of, is_pad
+from worldmodel.ui.keymap import Command, code_label, code_of, command_rows, is_pad
 
 # What each button would like, best first; a code goes to the button that likes it most.
 WISHES: dict[str, tuple[str, ...]] = {
@@ -80,6 +80,11 @@ HANDS: dict[str, tuple[dict[str, tuple[str, ...]], str]] = {"both hands": (WISHE
             "attack": ("Space",), "fire": ("Space",), "jump": ("Space",), "use": (use,)}, use + spare)
     for hand, keys, use, spare in (("left hand", _LEFT, "F", "RGCXZVTB12345"), ("right hand", _RIGHT, "H", "YNMB7890"))
 }  # fmt: skip
+
+
+def key_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:
+    """(keys, meaning) of each button of a world, then of each command of the window."""
+    return [*button_rows(space, bindings), *command_rows()]
 
 
 def button_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:

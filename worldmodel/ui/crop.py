@@ -14,7 +14,7 @@ import numpy as np
 import pygame
 
 from worldmodel.env import Frame
-from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, lettering
+from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, fitted, lettering
 
 MOVE, ZOOM = 0.05, 0.9  # of the picture's shorter side; of the box's size
 LEAST = 0.1  # of the largest box
@@ -25,7 +25,7 @@ class Crop:
     """Choose a box of size_hw's proportions in a picture uint8 (H, W, 3); take gets its content as a frame.
 
     seen: a frame -> what the world can know of it. Arrows, wheel, + and - or a click move and size the box; Enter
-    takes it, Esc leaves it.
+    takes it, Esc leaves it; on a gamepad the cross, triggers, A and B.
     """
 
     awaits: Callable[[int], None] | None = None  # as the menu has it; no key is ever asked for here
@@ -118,7 +118,8 @@ class Crop:
         _blit(surface, seen, place)
         surface.blit(lettering("as the world sees it", unit, INK), (place.left, place.bottom + unit // 2))
         foot = "arrows, + and -, or the mouse: the box  \u00b7  Enter: go in  \u00b7  Esc: leave it"
-        surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.6 * unit)))
+        foot += "  \u00b7  pad: cross, LT, RT, A, B"
+        surface.blit(fitted(foot, round(0.9 * unit), DIM, width - 3 * unit), (2 * unit, height - round(1.6 * unit)))
 
 
 def _fitted(picture: Frame, room: pygame.Rect) -> pygame.Rect:

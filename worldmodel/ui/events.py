@@ -31,6 +31,7 @@ def pump(window: Window, latch: Latch) -> list[Command]:
     """
     commands: list[Command] = []
     for event in pygame.event.get():
+        window.is_touched |= not (window.is_captured and event.type == pygame.MOUSEMOTION)  # a turn shows in a frame
         if window.menu and window.menu.is_open and event.type in MENU_EVENTS and not _quits(event):
             window.menu.handle(event)
         elif (is_taken := _is_taken(window, event)) is not None:

@@ -2,6 +2,7 @@
 
 Film     frames and actions in, files out
 export   a whole run of frames at once; export_episode: a recording
+save_screenshot   one frame, enlarged
 
 Not here: recordings that training reads (data/recorder.py); those stay clean.
 """
@@ -9,6 +10,7 @@ Not here: recordings that training reads (data/recorder.py); those stay clean.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from worldmodel.ui.keycaps import KeyCaps
 SHEET_FRAMES, SHEET_COLUMNS = 24, 6
 GIF_SECONDS, GIF_EVERY = 12.0, 2  # a gif to show: the beginning, every second frame
 MIN_HEIGHT, GIF_HEIGHT, SHEET_HEIGHT = 360, 180, 120  # small frames are enlarged by a whole factor
+SCREENSHOT_HEIGHT = 720
 ENDINGS = (".mp4", ".gif", ".png")
 
 
@@ -106,3 +109,11 @@ def export_episode(path: Path, out: Path) -> list[Path]:
         film.close()
         replay.close()
     return paths
+
+
+def save_screenshot(frame: Frame, out: Path) -> Path:
+    """A frame without meters, enlarged by a whole factor, into the folder out; gives the file. OSError if it cannot."""
+    path = out / f"{datetime.now():%Y%m%d-%H%M%S-%f}.png"
+    out.mkdir(parents=True, exist_ok=True)
+    save_image(path, contact_sheet([frame], columns=1, scale=max(1, SCREENSHOT_HEIGHT // frame.shape[0])))
+    return path

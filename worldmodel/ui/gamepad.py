@@ -26,6 +26,15 @@ EVENTS = [
     pygame.CONTROLLERDEVICEADDED,
     pygame.CONTROLLERDEVICEREMOVED,
 ]
+# SDL makes the events above out of these: where they are blocked, no pad is ever heard.
+SOURCES = [
+    pygame.JOYAXISMOTION,
+    pygame.JOYHATMOTION,
+    pygame.JOYBUTTONDOWN,
+    pygame.JOYBUTTONUP,
+    pygame.JOYDEVICEADDED,
+    pygame.JOYDEVICEREMOVED,
+]
 CODES = {name: PAD_A - i for i, name in enumerate(PADS)}
 BUTTONS = {
     pygame.CONTROLLER_BUTTON_A: "A",
@@ -48,6 +57,8 @@ STICKS = {
 MENU_KEYS = {
     "A": pygame.KSCAN_RETURN,
     "B": pygame.KSCAN_ESCAPE,
+    "RT": pygame.KSCAN_EQUALS,  # of a picture's box
+    "LT": pygame.KSCAN_MINUS,
     **dict.fromkeys(("up", "stick up"), pygame.KSCAN_UP),
     **dict.fromkeys(("down", "stick down"), pygame.KSCAN_DOWN),
     **dict.fromkeys(("left", "stick left"), pygame.KSCAN_LEFT),
@@ -70,6 +81,9 @@ class Gamepads:
         self._axes: dict[int, float] = {}
         self._pressed: set[str] = set()  # parts of PADS
         self._back_since: float | None = None
+        for number in range(controller.get_count()):  # of those known to the window before, SDL tells nothing
+            if controller.is_controller(number):
+                self._plug(number)
 
     @property
     def is_there(self) -> bool:
@@ -107,8 +121,10 @@ class Gamepads:
         except pygame.error as error:
             self.news.append(f"gamepad not used: {error}")
             return
-        self._open[pad.as_joystick().get_instance_id()] = pad
-        self.news.append(f"gamepad: {pad.name}")
+        instance = pad.as_joystick().get_instance_id()
+        if instance not in self._open:
+            self.news.append(f"gamepad: {pad.name}")
+        self._open[instance] = pad
 
     def _button(self, button: int, latch: Latch, menu: Overlay | None, focus: Focus, *, is_down: bool) -> list[Command]:
         is_menu = menu is not None and menu.is_open

@@ -19,7 +19,7 @@ from worldmodel.action import ActionSpace
 from worldmodel.ui.bindings import button_rows, pad_rows
 from worldmodel.ui.keycaps import KEY, KeyCaps
 from worldmodel.ui.keymap import command_rows
-from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, lettering, plate
+from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, fitted, lettering, plate, wrapped
 from worldmodel.ui.readings import Readings
 
 LEVELS = ("off", "min", "full")
@@ -57,7 +57,8 @@ class Hud:
         """The line that was given to toast, as long as it is to be seen."""
         if time.perf_counter() < self._toast_until:
             unit = _unit(surface)
-            plate(surface, [(self._toast, INK, unit)], unit // 2, midbottom=midbottom)
+            lines = wrapped(self._toast, unit, surface.get_width() - 2 * unit)
+            plate(surface, [(line, INK, unit) for line in lines], unit // 2, midbottom=midbottom)
 
     def draw(self, surface: pygame.Surface, picture: pygame.Rect, readings: Readings, top: int = 0) -> None:
         """Draw over a surface on which the picture lies; at level off only messages, the pause and the key table.
@@ -119,8 +120,8 @@ class Hud:
 
 
 def _unit(surface: pygame.Surface) -> int:
-    """Height of a line in pixels."""
-    return max(14, round(surface.get_height() / 34))
+    """Height of a line in pixels: all meters of level min, and the red light, are less than 40 of it wide."""
+    return max(11, min(round(surface.get_height() / 34), round(surface.get_width() / 40)))
 
 
 def _drift_line(drift: float, unit: int) -> Line:
@@ -185,7 +186,7 @@ def _items(readings: Readings) -> list[str]:
     fps = f"{_number(readings.fps, 1)} / {round(readings.world_fps, 1):g} fps"
     if readings.fps < 0.93 * readings.world_fps:
         fps += f"  ({readings.fps / readings.world_fps:.1f}x)"
-    return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms"]
+    return [fps, f"model {_number(readings.model_ms)} ms", f"input {_number(readings.input_ms)} ms", readings.control]
 
 
 def _more_items(readings: Readings) -> list[str]:
@@ -205,13 +206,15 @@ def _draw_table(surface: pygame.Surface, table: tuple[list[tuple[str, str]], ...
     """Both columns over the darkened picture."""
     fill(surface, surface.get_rect(), SHADE, 0)
     width, height = surface.get_size()
-    unit = max(9, min(height // 30, width // 52))
-    step = round(unit * 1.4)
-    top = max(unit, (height - (max(map(len, table)) + 2) * step) // 2)
-    for left, title, rows in zip((width // 24, width * 2 // 5), ("In the world", "The window"), table, strict=True):
+    most = max(map(len, table))
+    unit = max(9, min(height // 30, width // 52, round(height / (1.4 * (most + 2)))))
+    step = min(round(unit * 1.4), height // (most + 2))
+    top = max(0, (height - (most + 2) * step) // 2)
+    columns = (width // 24, width * 2 // 5, width)
+    for left, end, title, rows in zip(columns, columns[1:], ("In the world", "The window"), table, strict=False):
         surface.blit(lettering(title, round(unit * 1.3), LIT), (left, top))
-        right = left + unit + max(lettering(keys, unit, INK).get_width() for keys, _ in rows)
+        right = left + unit + min((end - left) // 2, max(lettering(keys, unit, INK).get_width() for keys, _ in rows))
         for i, (keys, meaning) in enumerate(rows):
             y = top + 2 * step + i * step - step // 4
-            surface.blit(lettering(keys, unit, INK), (left, y))
-            surface.blit(lettering(meaning, unit, DIM), (right, y))
+            surface.blit(fitted(keys, unit, INK, right - left - unit // 2), (left, y))
+            surface.blit(fitted(meaning, unit, DIM, max(1, end - right - unit // 2)), (right, y))

@@ -11,6 +11,7 @@ events and capture (events.py), what is held (latch.py).
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from enum import StrEnum
 
 import pygame
@@ -161,5 +162,12 @@ def code_of(label: str) -> int:
     """The inverse of code_label, in any case; ActionError for a key that cannot be bound."""
     codes = {text.lower(): code for code, text in LABELS.items() if code not in COMMAND_CODES}
     if label.lower() not in codes:
-        raise ActionError(f"no key {label!r} to bind; the keys are {', '.join(LABELS[c] for c in codes.values())}")
+        near = [LABELS[codes[text]] for text in get_close_matches(label.lower(), codes, 3)]
+        others = [LABELS[code] for code in codes.values() if len(LABELS[code]) > 1 and not is_pad(code)]
+        there = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"there are letters, digits, {', '.join(others)}, Pad A ..."
+        )
+        raise ActionError(f"no key {label!r} to bind; {there}")
     return codes[label.lower()]

@@ -16,7 +16,7 @@ from typing import Protocol
 import pygame
 
 from worldmodel.env import Frame
-from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, lettering
+from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, fitted, lettering
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class Menu:
         foot = (
             "a key or a part of the gamepad, or Esc"
             if self.awaits
-            else "Up, Down, Left, Right, Enter  \u00b7  Esc back  \u00b7  or the mouse"
+            else "arrows, Enter  \u00b7  Esc back  \u00b7  or the mouse  \u00b7  pad: cross, A, B back"
         )
-        surface.blit(lettering(foot, round(0.9 * unit), DIM), (2 * unit, height - round(1.4 * unit)))
+        surface.blit(fitted(foot, round(0.9 * unit), DIM, width - 3 * unit), (2 * unit, height - round(1.4 * unit)))
         items, room = self.items, height - round(5.5 * unit)
         self._cursor = min(self._cursor, len(items) - 1)
         row = max(round(1.5 * unit), min(round(1.9 * unit), room // len(items)))  # closer where that shows them all
@@ -158,9 +158,11 @@ class Menu:
             place = pygame.Rect(unit, top, width * 3 // 5, row)
             is_chosen = number == self._cursor
             ink = LIT if is_chosen else INK if item.act or item.turn or not self._page else DIM
-            label = lettering(("> " if is_chosen else "  ") + item.label, unit, ink)
+            wish = lettering(item.value, unit, DIM).get_width()
+            room = max(place.width // 2, place.width - wish - 3 * unit)  # the value shrinks only where both are long
+            label = fitted(("> " if is_chosen else "  ") + item.label, unit, ink, room)
             surface.blit(label, (place.left + unit, top + unit // 3))
-            value = lettering(item.value, unit, DIM)
+            value = fitted(item.value, unit, DIM, max(1, place.width - label.get_width() - 2 * unit))
             surface.blit(value, (place.right - value.get_width(), top + unit // 3))
             self._places.append(place)
             if is_chosen and item.frame is not None:

@@ -3,6 +3,7 @@
 check_options         options that do not exist, with the nearest that does
 check_choices         values that do not exist, with those that do
 load_start            a start by number, or any picture as a frame
+key_table             the keys, for --help
 parse_script          "forward*8,left*4,fire" -> actions
 attempt               any work -> an exit code, and one line about what went wrong
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import load_image
+from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.hud import LEVELS
 from worldmodel.ui.runner import PACES
@@ -56,12 +58,21 @@ def check_options(arguments: Sequence[str], known: Sequence[str]) -> None:
         raise OptionError(f"no option {key!r}. {hint}" if equals else f"{argument!r} is not option=value. {hint}")
 
 
-def check_choices(values: Mapping[str, object]) -> None:
-    """OptionError for a value that is none of its option's CHOICES."""
+def check_choices(values: Mapping[str, Any]) -> None:
+    """OptionError for a value that is none of its option's CHOICES, or for a number of threads below one."""
+    if values["threads"] is not None and values["threads"] < 1:
+        raise OptionError(f"threads must be at least 1; got {values['threads']}")
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)
             raise OptionError(f"{key} is one of {listed}; got {values[key]!r}")
+
+
+def key_table(space: ActionSpace) -> str:
+    """The usual keys of a world and of the window, a line each: what F1 and the README have too."""
+    rows = key_rows(space, default_bindings(space.buttons))
+    width = max(len(keys) for keys, _ in rows)
+    return "\n".join(["Keys (F1 shows yours):", "", *(f"  {keys:{width}}  {does}" for keys, does in rows)])
 
 
 def parse_script(text: str, space: ActionSpace) -> list[Action]:

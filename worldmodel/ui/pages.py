@@ -23,7 +23,7 @@ from worldmodel.ui.hud import LEVELS, Hud
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Item, Menu
-from worldmodel.ui.runner import Runner
+from worldmodel.ui.runner import PACES, Runner
 from worldmodel.ui.window import FILTERS, SCALES, Window
 
 MOST_RECORDINGS = 40  # the newest
@@ -196,17 +196,20 @@ def _feel(table: Table) -> list[Item]:
 def _display(table: Table) -> list[Item]:
     window, hud = table.window, table.hud
 
-    def change(option: str, values: Sequence[str], now: str) -> Item:
+    def change(option: str, owner: Any, name: str, values: Sequence[str], label: str) -> Item:
+        now = getattr(owner, name)
+
         def turn(by: int) -> None:
             value = values[(values.index(now) + by) % len(values)]
-            setattr(hud if option == "hud" else window, "level" if option == "hud" else option, value)
+            setattr(owner, name, value)
             table.keep(**{option: value})
 
-        return Item("meters" if option == "hud" else option, turn=turn, value=now)
+        return Item(label, turn=turn, value=now)
 
     return [
-        change("hud", LEVELS, hud.level),
-        change("scale", SCALES, window.scale),
-        change("filter", FILTERS, window.filter),
+        change("pace", table.runner, "pace", PACES, "pace (turn: the world waits for your keys)"),
+        change("hud", hud, "level", LEVELS, "meters"),
+        change("scale", window, "scale", SCALES, "scale"),
+        change("filter", window, "filter", FILTERS, "filter"),
         Item("full screen", window.toggle_fullscreen, "F11", stays=True),
     ]

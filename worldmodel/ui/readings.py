@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from worldmodel.action import Action
+from worldmodel.data.replay import Replay
 from worldmodel.ui.abilities import Busy, Computed, Decoding, Eye, Gauged
 from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.runner import Runner
@@ -41,7 +42,7 @@ class Readings:
 
     spans     name -> (p50, p99, the last frames' times): of the step, of decoding in it, of the work after it,
               until it was shown, and from the key to the flip; facts: lines about world and machine
-    status    what the world is doing behind play
+    status    what the world is doing behind play; control: who acts, and pace where it is not the world's
     drift     how far the frame's latent is from those of the training set (Eye.drift), at level full
     """
 
@@ -53,6 +54,7 @@ class Readings:
     spans: Mapping[str, tuple[float, float, Sequence[float]]]
     facts: Sequence[str]
     status: str | None
+    control: str
     drift: float | None
     steps: int | None
     action: Action
@@ -76,23 +78,26 @@ class Meters:
     def __init__(self, runner: Runner, eye: Eye | None) -> None:
         self._runner, self._eye, self._averaged_at = runner, eye, -METERS_S
         self._drift: float | None = None
-        self._averages: dict[str, float] = {}
+        self._averages = dict.fromkeys(("fps", "model_ms", "model_p99_ms", "input_ms"), float("nan"))
         self._spans: dict[str, tuple[float, float, Sequence[float]]] = {}
         self._facts: list[str] = []
 
-    def read(self, shown: Shown, hint: str, *, in_full: bool) -> Readings:
-        """Those of now; shown: what is on the screen. in_full: also what takes a moment to measure."""
+    def read(self, shown: Shown, hint: str, level: str) -> Readings:
+        """Those of now; shown: what is on the screen. level, of the meters: "off" measures nothing, "full" also what
+        takes a moment.
+        """
         runner, now = self._runner, time.perf_counter()
-        if now - self._averaged_at >= METERS_S:
+        if level != "off" and now - self._averaged_at >= METERS_S:
             self._averaged_at = now
             self._average()
-            self._drift = self._eye.drift(shown.frame) if self._eye and in_full else None
+            self._drift = self._eye.drift(shown.frame) if self._eye and level == "full" else None
         since, world = runner.taping.recording_since, runner.world
         return Readings(
             **self._averages,  # type: ignore[arg-type]
             spans=self._spans,
             facts=self._facts,
             status=world.status if isinstance(world, Busy) else None,
+            control=self._control(),
             drift=self._drift,
             world_fps=runner.env.fps,
             steps=runner.steps,
@@ -110,6 +115,12 @@ class Meters:
             is_exact=runner.is_exact,
             hint=hint,
         )
+
+    def _control(self) -> str:
+        """Who acts, and the pace where it is not the world's."""
+        runner, paces = self._runner, {"turn": ", turn by turn", "uncapped": ", uncapped"}
+        who = "recording" if isinstance(runner.world, Replay) else runner.control.who
+        return who + paces.get(runner.pace, "")
 
     def _average(self) -> None:
         stats, world = self._runner.stats, self._runner.world

@@ -11,8 +11,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from worldmodel.ui.abilities import (
     Backed,
     Decoding,
     Imaginative,
-    Opening,
     Prospect,
     Seeded,
     Settling,
@@ -35,6 +32,7 @@ from worldmodel.ui.abilities import (
     prospects,
 )  # fmt: skip
 from worldmodel.ui.branches import Branches
+from worldmodel.ui.control import Control, Opening, Script
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.mailbox import Mailbox
@@ -46,7 +44,6 @@ PACES = ("realtime", "uncapped", "turn")
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
 HEALTHY_S = 0.9  # how far a broken dream goes back
 IDLE = Action()
-Script = Callable[[int], Action]
 
 
 class Runner:
@@ -55,7 +52,7 @@ class Runner:
 
     For reading from the window's thread: world (the Env inside a Recorder); is_paused; is_over (the
     episode has ended); start, seed and frame_index (steps since the reset); branches; steps of the sampler; taping;
-    saving; fan (what-if); stats; mailbox.
+    saving; control; fan (what-if); stats; mailbox.
     Lines for the player appear in `messages`.
     """
 
@@ -69,9 +66,7 @@ class Runner:
         self.start, self.seed, self.num_starts = start, seed, num_starts
         self.stats, self.frame_index = Stats(), 0
         self.is_paused = self.is_over = False
-        self.opening = opening or Opening(())
-        self._moves: deque[tuple[Action, int | None]] = deque()  # that are played before the player's
-        self._then_pauses = False
+        self.control = Control(latch, opening)
         self.fan: list[Prospect] = []
         self.rewound: int | None = None
         self.is_exact = True
@@ -79,7 +74,7 @@ class Runner:
         self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.saving = Saving(slots, self.messages.put)
         recorder = env if isinstance(env, Recorder) else None
-        self.world = recorder.env if recorder else env
+        self.world = recorder.world if recorder else env
         self.tape, self.taping = Tape(env.fps, env.size_hw), Taping(recorder, films, self.messages.put)
         self.branches = Branches(env, self.tape)
         self._commands: queue.SimpleQueue[tuple[Command, Any]] = queue.SimpleQueue()
@@ -120,6 +115,7 @@ class Runner:
         script  the action of step 0, 1, 2 ... instead of the keyboard's. A running recording is always finished.
         """
         try:
+            self.control.script = script
             self._reset()
             deadline = time.perf_counter()
             while not self._stop.is_set() and (max_frames is None or self.stats.num_frames < max_frames):
@@ -129,17 +125,16 @@ class Runner:
                     self._rewind(1)
                     continue
                 if not do_single and (
-                    self.is_paused
-                    or (self.pace == "turn" and script is None and not self.is_opening and self.latch.is_idle)
+                    self.is_paused or (self.pace == "turn" and self.control.is_players and self.latch.is_idle)
                 ):
                     self.stats.interrupt()
                     self._wake.wait(IDLE_WAIT_S)
                     self._wake.clear()
                     continue
-                if self.pace != "uncapped" and not (self.is_opening and self.opening.is_fast):
+                if self.pace != "uncapped" and not (self.control.is_opening and self.control.opening.is_fast):
                     deadline = _wait_for(deadline, 1 / self.env.fps)
                 try:
-                    self._step(script)
+                    self._step()
                 except SickFrame as sick:
                     self._recover(str(sick))
                 except EpisodeEnd:
@@ -150,18 +145,15 @@ class Runner:
         finally:
             self.taping.close()
 
-    def _step(self, script: Script | None) -> None:
-        is_mine = script is None and not self.is_opening
-        if self.is_opening:
-            action, steps = self._moves.popleft()
-            if steps is not None and isinstance(self.world, Sampled):
-                self.world.steps = steps
-            if not self.is_opening:
-                self.latch.forget_pending()
-                self.is_paused = self._then_pauses
-                self.messages.put(f"frame {self.frame_index + 1}: yours from here")
-        else:
-            action = script(self.stats.num_frames) if script else self.latch.take()
+    def _step(self) -> None:
+        control = self.control
+        is_mine, was_opening = control.is_players, control.is_opening
+        action, steps = control.take(self.stats.num_frames)
+        if steps is not None and isinstance(self.world, Sampled):
+            self.world.steps = steps
+        if was_opening and not control.is_opening:
+            self.is_paused = control.then_pauses
+            self.messages.put(f"frame {self.frame_index + 1}: yours from here")
         latch = time.perf_counter()
         event = self.latch.input_time if is_mine else None
         if isinstance(self.world, Replay):
@@ -181,11 +173,6 @@ class Runner:
             self.stats.settled(number, time.perf_counter())
         self.taping.watch()
 
-    @property
-    def is_opening(self) -> bool:
-        """True while the actions before the player's are played."""
-        return len(self._moves) > 0
-
     def _publish(self, frame: Frame, action: Action = IDLE, number: int | None = None) -> Frame:
         return self.mailbox.put(frame, action, number)
 
@@ -203,16 +190,16 @@ class Runner:
             return
         frame, line, self.is_exact = went
         (self.start, self.seed), self.frame_index, self.is_over = line.begun, index, False
-        self._moves.clear()
+        self.control.drop()
         self._interrupt(frame)
         kind = "exact" if self.is_exact else "approximate: further back than the memory goes"
         self.messages.put(f"branch {number}, frame {index} ({kind})")
 
     def _reset(self) -> None:
         self._leave()
-        begin = self.opening.begin
+        begin = self.control.opening.begin
         frame = begin(self.env) if begin else self.env.reset(start=self.start, seed=self.seed)
-        self._moves, self._then_pauses = deque(self.opening.moves), False
+        self.control.begin()
         self.is_paused = self.is_paused and not self.is_over
         self.frame_index, self.is_over, self.is_exact = 0, False, True
         self._interrupt(frame)
@@ -263,7 +250,7 @@ class Runner:
                 case Command.RECORD:
                     self.taping.toggle()
                 case Command.KEEP_LAST:
-                    self.taping.keep(self.tape, can_begin_again=self.opening.begin is None)
+                    self.taping.keep(self.tape, can_begin_again=self.control.opening.begin is None)
                 case Command.FEWER_STEPS:
                     self.messages.put(change_steps(self.world, -1))
                 case Command.MORE_STEPS:
@@ -278,7 +265,7 @@ class Runner:
     def _next_start(self, number: Any) -> None:
         """Start number - 1, or for 0 the next one; in a world with one start, the next seed. Or a picture."""
         self._leave()  # which knows its start
-        self.opening = Opening(())
+        self.control.opening = Opening(())
         if not isinstance(number, int):
             self.start = number
         elif number:
@@ -313,7 +300,7 @@ class Runner:
 
     def _rewind(self, frames: int) -> None:
         """Go back, or as far as is remembered; say whether what follows is exact."""
-        self._moves.clear()
+        self.control.drop()
         if not isinstance(self.env, Rewindable):
             self.messages.put("this world cannot go back")
             return
@@ -357,8 +344,8 @@ class Runner:
         if number < len(self.fan):
             self._leave()
             action = self.fan[number].action
-            self.fan, self.is_paused, self._then_pauses = [], False, True
-            self._moves = deque([(action, None)] * round(self.env.fps))
+            self.fan, self.is_paused = [], False
+            self.control.play(action, round(self.env.fps))
 
     def _resync(self) -> None:
         if isinstance(self.world, Both):
@@ -379,7 +366,7 @@ class Runner:
         if loaded:
             self.branches.leave(here, self.frame_index)
             frame, self.frame_index, self.is_exact = loaded
-            self._moves.clear()
+            self.control.drop()
             self.is_paused = self.is_paused and not self.is_over
             self.is_over = False
             self._interrupt(frame)

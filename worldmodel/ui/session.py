@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,15 @@ import pygame
 
 from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
-from worldmodel.data.video import VideoError, contact_sheet, load_image, save_image
+from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
-from worldmodel.ui.abilities import Eye, Opening
+from worldmodel.ui.abilities import Eye
 from worldmodel.ui.arrivals import wanted_by
 from worldmodel.ui.bindings import default_bindings, rebound, save_keys
+from worldmodel.ui.control import Opening, Script
 from worldmodel.ui.crop import Crop
 from worldmodel.ui.events import pump
+from worldmodel.ui.film import save_screenshot
 from worldmodel.ui.flash import FlashGuard
 from worldmodel.ui.hud import Hud
 from worldmodel.ui.keymap import Command
@@ -36,7 +37,7 @@ from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library, pages
 from worldmodel.ui.readings import Meters
-from worldmodel.ui.runner import Runner, Script
+from worldmodel.ui.runner import Runner
 from worldmodel.ui.settings import SettingsError, keep_settings
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.strip import Strips
@@ -44,9 +45,9 @@ from worldmodel.ui.window import Window
 
 POLL_S = 0.004  # between two looks at the events: a step lasts 57 ms, so nobody can tell
 REFRESH_S = 0.05  # redraw at least this often, for the meters
+BEAT_S = 1 / 60  # of a display: redraw no sooner than this after a key or a motion of the mouse
 HINT_S = 8.0  # how long a new player is told about the keys
 SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
-SCREENSHOT_HEIGHT = 720
 USUAL = Feel()
 
 
@@ -144,30 +145,34 @@ class Session:
             if listens or command not in (Command.HOLD, Command.RESUME):
                 self._obey(command)
         self._tell()
-        if self._shown and (newest or time.perf_counter() - self._drawn_at > REFRESH_S):
+        if self._shown and (newest or self._is_due()):
             if newest:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.has_pad = self.window.pads.is_there
             self._draw_over(picture, self._shown)
             self.window.flip()
-            self._drawn_at = time.perf_counter()
+            self._drawn_at, self.window.is_touched = time.perf_counter(), False
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
                 self.runner.stats.shown(newest.number, self._drawn_at)
+
+    def _is_due(self) -> bool:
+        """True if it is time to draw without a new frame: an answer to the player, or the meters."""
+        return time.perf_counter() - self._drawn_at > (BEAT_S if self.window.is_touched else REFRESH_S)
 
     def _draw_over(self, picture: pygame.Rect, shown: Shown) -> None:
         """The menu; or save slots, timeline or what-if, and the meters below; or the key table."""
         surface, hud, top = self.window.surface, self.hud, 0
         if self.window.menu and self.window.menu.is_open:
             self.window.menu.draw(surface)
-            hud.draw_toast(surface, (picture.centerx, surface.get_height() - surface.get_height() // 12))
+            hud.draw_toast(surface, (surface.get_width() // 2, surface.get_height()))  # over the line that helps
             return
         if hud.is_table_shown:
             self.window.focus.hide()
         else:
             top = self.strips.draw(surface, self.window.focus, has_pad=hud.has_pad)
-        readings = self.meters.read(shown, self._hint(time.perf_counter()), in_full=hud.level == "full")
+        readings = self.meters.read(shown, self._hint(time.perf_counter()), hud.level)
         hud.draw(surface, picture, readings, top)
 
     def _obey(self, command: Command) -> None:
@@ -266,17 +271,11 @@ class Session:
         self._is_quitting = True
 
     def _save_screenshot(self) -> None:
-        """The frame without the meters, enlarged by a whole factor, into out/."""
-        if not self._shown:
-            return
-        frame = self._shown.frame
-        path = self.out / f"{datetime.now():%Y%m%d-%H%M%S-%f}.png"
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            save_image(path, contact_sheet([frame], columns=1, scale=max(1, SCREENSHOT_HEIGHT // frame.shape[0])))
-            self.hud.toast(f"saved {path}")
-        except OSError as error:
-            self.hud.toast(f"no picture saved: {error}")
+        if self._shown:
+            try:
+                self.hud.toast(f"saved {save_screenshot(self._shown.frame, self.out)}")
+            except OSError as error:
+                self.hud.toast(f"no picture saved: {error}")
 
     def _tell(self) -> None:
         """Show and say what the model's thread has to tell."""

@@ -16,7 +16,7 @@ import pygame
 from worldmodel.data.states import NUM_SLOTS, Slots
 from worldmodel.ui.focus import Focus
 from worldmodel.ui.keymap import Command
-from worldmodel.ui.paint import CAP, DIM, INK, LIT, SHADE, Color, fill, lettering
+from worldmodel.ui.paint import CAP, DIM, INK, LIT, SHADE, Color, fill, fitted
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.timeline import NEARLY, Cell, Row, tree
 
@@ -110,7 +110,7 @@ def draw_rows(
     step = cell.height + below
     bottom = min(height, len(rows) * step + 2 * unit)
     fill(surface, pygame.Rect(0, 0, width, bottom), SHADE, 0)
-    heading = lettering(title, unit, INK)
+    heading = fitted(title, unit, INK, width - 2 * gap)
     surface.blit(heading, (max(gap, min(cell.left, width - heading.get_width() - gap)), unit // 3))
     places: list[pygame.Rect] = []
     for number, row in enumerate(rows):
@@ -133,9 +133,8 @@ def _draw_cell(surface: pygame.Surface, cell: Cell, place: pygame.Rect, unit: in
         surface.blit(pygame.transform.smoothscale(picture.convert(24), place.size), place)
     if frame:
         pygame.draw.rect(surface, frame, place.inflate(4, 4), max(2, unit // 6))
-    caption = lettering(cell.caption, round(unit * 0.8), frame or DIM)
-    area = pygame.Rect(0, 0, min(place.width, caption.get_width()), caption.get_height())
-    surface.blit(caption, (place.centerx - area.width // 2, place.bottom + 3), area)
+    caption = fitted(cell.caption, round(unit * 0.8), frame or DIM, place.width)
+    surface.blit(caption, (place.centerx - caption.get_width() // 2, place.bottom + 3))
 
 
 def _slot_cells(slots: Slots) -> list[Cell]:

@@ -107,6 +107,7 @@ class Taping:
         self.recording_since: float | None = None
         self._recorder, self._films, self._tell = recorder, films, tell
         self._told_problem: str | None = None
+        self._log = recorder.env if recorder and isinstance(recorder.env, Recorder) else None  # of the run
         self._writers = ThreadPoolExecutor(1, thread_name_prefix="keeper")  # beside play
 
     @property
@@ -168,6 +169,9 @@ class Taping:
             self._told_problem = self._recorder.problem
             if self._told_problem:
                 self._tell(self._told_problem)
+        if self._log and self._log.problem:
+            self._tell(f"what you press is not kept: {self._log.problem}")
+            self._log = None
 
     def close(self) -> None:
         """Finish a running recording and what is being kept."""

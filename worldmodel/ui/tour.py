@@ -16,8 +16,8 @@ from typing import Any
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import Env, EpisodeEnd, Frame
+from worldmodel.ui.control import Script
 from worldmodel.ui.film import ENDINGS, Film
-from worldmodel.ui.runner import Script
 from worldmodel.ui.stats import END, START, Stats
 from worldmodel.ui.wander import wander
 

@@ -39,6 +39,7 @@ EVENTS = [
     pygame.WINDOWMINIMIZED,
     pygame.DROPFILE,
     *gamepad.EVENTS,
+    *gamepad.SOURCES,
 ]
 
 
@@ -122,6 +123,7 @@ class Window:
         pygame.event.set_allowed(EVENTS)
         self.size_hw, self.is_captured, self._was_captured = size_hw, False, False
         self.scale, self.filter, self._is_fullscreen = scale, filter, False
+        self.is_touched = False  # the player did something that the window may have to answer
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
         self.focus = Focus()  # among the pictures that are shown while the world stands still
