@@ -89,7 +89,7 @@ def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Re
     """Of the best code for these frames on this machine."""
     sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
     name = str(dtype).removeprefix("torch.")
-    best = sizes if written.can_write(sizes, threads) else None
+    best = sizes if written.can_write(sizes) else None
     return Recipe(world.path, world.sha256, steps, name, threads, best)
 
 

@@ -6,8 +6,8 @@ build      make it: some seconds of g++ or clang++
 Written    the code with one world's weights, called like WholeFrame
 
 Faster than torch's compiler because nothing lies between two products: no call of a library, no memory taken and given
-back, no tensor written only to be read again. It knows batches of one on one thread of an x86 processor, and sizes
-that fill its vectors; other networks are left to compiled.py.
+back, no tensor written only to be read again. It knows batches of one on x86 processors, and sizes that fill its
+vectors; other networks are left to compiled.py. Any number of threads makes the same bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from worldmodel.tokenizer.autoencoder import TokenizerConfig
 SOURCE = Path(__file__).parent / "cpp"
 COMPILERS = ("g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden",
-    "-shared", "-fPIC",
+    "-shared", "-fPIC", "-pthread",
 )  # fmt: skip
 LANES = 16  # floats of the widest vectors that the code knows
 
@@ -92,11 +92,11 @@ def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: to
     )  # fmt: skip
 
 
-def can_write(sizes: Sizes, threads: int) -> bool:
+def can_write(sizes: Sizes) -> bool:
     """Whether there is code of these sizes for this machine, and a compiler for it."""
     is_known = platform.machine() in ("x86_64", "AMD64") and sys.platform != "win32"
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return is_known and capable and threads == 1 and sizes.problem is None and compiler() is not None
+    return is_known and capable and sizes.problem is None and compiler() is not None
 
 
 def compiler() -> str | None:
@@ -119,7 +119,9 @@ def build(sizes: Sizes, path: Path) -> None:
 
 
 class Written:
-    """Code from the disk, with a world's weights. Its inputs must be contiguous; rings in the code's precision."""
+    """Code from the disk, with a world's weights, on one thread to begin with. Its inputs must be contiguous; rings in
+    the code's precision.
+    """
 
     def __init__(self, path: Path, whole: WholeFrame) -> None:
         """Raises OSError if there is no such library, RuntimeError if it is for other sizes."""
@@ -134,8 +136,18 @@ class Written:
         self._run, self._free = library.frame_run, library.frame_free
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         self._run.restype, self._free.restype = None, None
+        self._hire, self._threads = library.frame_threads, 1
         self._latent = (1, 1, *whole.model.latent_shape)
         self._picture = (1, *whole.tokenizer.config.size_hw, 3)
+
+    @property
+    def threads(self) -> int:
+        """Threads that make a frame; may be set between two. Fewer where the machine or the code gives no more."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, number: int) -> None:
+        self._threads = self._hire(self._frame, number)
 
     def __call__(
         self, keys: list[Tensor], values: list[Tensor], looks: list[list[Tensor]],
