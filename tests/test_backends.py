@@ -137,7 +137,7 @@ def test_what_another_number_of_threads_has_made_is_not_called_exact(path, restl
     play(env, 25)
     assert (env.backend, torch.get_num_threads()) == ("eager@2", 2)
     assert env.reach() == (25 - counts[0], 25)
-    assert told == ["", "2 threads from now on: 9 of 10 frames within 4.0 ms instead of 9.0"]
+    assert told == ["", "threads from now on: 2, 9 of 10 frames within 4.0 ms instead of 9.0"]
 
 
 @pytest.mark.parametrize(("budget_s", "may_change"), [(None, True), (0.01, False)])
@@ -152,7 +152,7 @@ def test_code_is_not_built_for_threads_on_trial(path, restless, impatient):
     class Waiting(Ready):
         def __init__(self, recipe, whole):
             super().__init__(recipe, whole)
-            built.append(env.frames._tuner.frames)
+            built.append(env.frames._tuners[None].frames)
 
     built = []
     impatient(Waiting)

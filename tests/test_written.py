@@ -94,6 +94,38 @@ def test_the_engine_plays_by_it_and_goes_back_to_the_byte(path):
 
 @needs_compiler
 @pytest.mark.slow
+def test_threads_are_tried_in_play_and_the_dream_stays_exact(path, monkeypatch):
+    monkeypatch.setattr("worldmodel.backends.play.cores", lambda: 3)
+    made, counts = [], []
+    for budget_s in (None, 0.0):
+        env = worldmodel.Engine(worldmodel.load(path), "cpu", dtype="float32", threads=1, backend="compiled")
+        env.frames.budget_s, env.frames.may_change = budget_s, lambda: False  # as while recording
+        env.reset(start=0, seed=3)
+        for _ in range(80):
+            made.append(env.step(worldmodel.Action()))
+            counts.append(env.frames._compiled[2].threads)
+    assert (set(counts[:80]), set(counts[80:])) == ({1}, {1, 2})
+    assert np.array_equal(made[:80], made[80:])
+    assert (env.backend, env.reach()[0]) == ("compiled:2@1", 80)
+
+
+@pytest.mark.parametrize(("on_four_s", "chosen"), [(0.01, 4), (0.019, 1), (0.5, 1)])
+def test_more_threads_than_one_are_taken_where_they_are_clearly_sooner(monkeypatch, on_four_s, chosen):
+    class Code:
+        threads = 1
+
+        def __call__(self, *inputs):
+            clock.append(clock[-1] + (0.02 if self.threads == 1 else on_four_s))
+
+    clock = [0.0]
+    monkeypatch.setattr("worldmodel.backends.written.time.perf_counter", lambda: clock[-1])
+    code = Code()
+    written.choose_threads(code, (), 4)
+    assert code.threads == chosen
+
+
+@needs_compiler
+@pytest.mark.slow
 def test_many_dreams_in_turn_are_those_of_a_batch(path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     made = []

@@ -27,17 +27,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, load, recipe_for
+from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, example, load, recipe_for
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.place import cores
 from worldmodel.backends.threads import Tuner, ladder
+from worldmodel.backends.written import MOST_THREADS, Written, choose_threads
 from worldmodel.bundle import World, WorldError
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "eager", "compiled")
-MOST_THREADS = 256  # that a wish may name: recordings are read from strangers
+NAMED_THREADS = 256  # at most in a wish: recordings are read from strangers
 PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
 
 
@@ -72,7 +73,7 @@ class Frames:
         """
         name, at, threads = wish.partition("@")
         kind, _, numbers = name.partition(":")
-        is_number = threads.isdecimal() and 1 <= int(threads) <= MOST_THREADS
+        is_number = threads.isdecimal() and 1 <= int(threads) <= NAMED_THREADS
         is_known = kind in BACKENDS and (not numbers or (kind == "compiled" and numbers.replace(",", "").isdigit()))
         if not is_known or (at and not is_number):
             raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
@@ -83,7 +84,7 @@ class Frames:
         if at:
             torch.set_num_threads(int(threads))
         self._threads = torch.get_num_threads() if device.type == "cpu" else 0
-        self._tuner: Tuner | None = None
+        self._tuners: dict[int | None, Tuner] = {}  # by steps of code written by hand; None: of all other
         self._world, self._device, self._dtype = world, device, dtype
         self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Frame] = {}
@@ -119,14 +120,18 @@ class Frames:
         compiled = self._compiled.get(steps)
         if compiled is not None:
             self.decode_s = None  # here and not before: the meters read it at any time
-            return compiled(*inputs)
+            begun_s = time.perf_counter()
+            made = compiled(*inputs)
+            if isinstance(compiled, Written):
+                self._tune_written(compiled, steps, time.perf_counter() - begun_s)
+            return made
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
             return self.make(inputs, steps, length)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
         begun, begun_s = time.thread_time(), time.perf_counter()
         whole = self._eager_frame(steps)
-        made: Made = whole(*inputs)
+        made = whole(*inputs)
         if self._wish == "eager" or steps not in self._candidates:
             self._tune(time.perf_counter() - begun_s)
         self.decode_s = whole.tokenizer.seconds if isinstance(whole.tokenizer, Timed) else None
@@ -142,18 +147,32 @@ class Frames:
 
     def _tune(self, frame_s: float) -> None:
         """Let the tuner see a frame's time, and do what it says for the next."""
-        if self.budget_s is None or not self._threads or not self.may_change():
-            return
-        tuner = self._tuner = self._tuner or Tuner(ladder(cores()), self._threads, self.budget_s)
+        if self._threads and self.may_change():
+            count = self._tuned(None, self._threads, cores(), frame_s)
+            if count != self._threads:
+                self._threads = count
+                torch.set_num_threads(count)
+                self.changed("")
+
+    def _tune_written(self, code: Written, steps: int, frame_s: float) -> None:
+        """The same for code that makes the same bytes on any number of threads: at any time, and unsaid."""
+        count = self._tuned(steps, code.threads, min(cores(), MOST_THREADS), frame_s)
+        if count != code.threads:
+            code.threads = count
+
+    def _tuned(self, kind: int | None, now: int, most: int, frame_s: float) -> int:
+        """Threads for the next frame. Says which won."""
+        if self.budget_s is None:
+            return now
+        if kind not in self._tuners:
+            self._tuners[kind] = Tuner(ladder(most), now, self.budget_s)
+        tuner = self._tuners[kind]
         was_trying, tuner.budget_s = tuner.is_trying, self.budget_s
         count = tuner.add(frame_s)
-        if count != self._threads:
-            self._threads = count
-            torch.set_num_threads(count)
-            self.changed("")
-        elif was_trying and not tuner.is_trying:
+        if was_trying and not tuner.is_trying and count == now:
             old_ms, new_ms = tuner.pace_ms
-            self.changed(f"{count} threads from now on: 9 of 10 frames within {new_ms:.1f} ms instead of {old_ms:.1f}")
+            self.changed(f"threads from now on: {count}, 9 of 10 frames within {new_ms:.1f} ms instead of {old_ms:.1f}")
+        return count
 
     def _graph(self, steps: int) -> Graphed:
         if steps not in self._graphs:
@@ -179,7 +198,11 @@ class Frames:
     def _wait_for(self, steps: int) -> None:
         try:
             build_beside(self._recipe(steps), threading.Event())
-            self._compiled[steps] = load(self._recipe(steps), self._whole(steps))
+            code = load(self._recipe(steps), self._whole(steps))
+            if isinstance(code, Written):
+                with torch.inference_mode():
+                    choose_threads(code, example(self._world, self._dtype, steps), self._threads)
+            self._compiled[steps] = code
         except (OSError, RuntimeError) as error:
             raise WorldError(f"backend=compiled: {error}. Play with backend=eager.") from error
 
@@ -189,7 +212,7 @@ class Frames:
             if steps not in self._waiting:
                 self._waiting[steps] = 0 if self._recipe(steps).path.exists() else PATIENCE
             self._waiting[steps] -= 1
-            if self._waiting[steps] > 0 or (self._tuner and self._tuner.is_trying):
+            if self._waiting[steps] > 0 or (None in self._tuners and self._tuners[None].is_trying):
                 return None
             self._candidates[steps] = Candidate(self._recipe(steps), self._whole(steps))
         candidate = self._candidates[steps]

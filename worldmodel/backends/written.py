@@ -4,6 +4,7 @@ Sizes      what the code is made for
 can_write  whether there is such code for them here
 build      make it: some seconds of g++ or clang++
 Written    the code with one world's weights, called like WholeFrame
+choose_threads   one, or as many as may be, by a short trial
 
 Faster than torch's compiler because nothing lies between two products: no call of a library, no memory taken and given
 back, no tensor written only to be read again. It knows batches of one on x86 processors, and sizes that fill its
@@ -18,6 +19,8 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,9 @@ COMPILERS = ("g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden",
     "-shared", "-fPIC", "-pthread",
 )  # fmt: skip
+MOST_THREADS = 16  # of the code (crew.h)
+TRIAL = 7  # frames of choose_threads, of which the fastest counts
+BETTER = 0.9  # of the time on one thread: what more threads must stay below
 LANES = 16  # floats of the widest vectors that the code knows
 
 
@@ -163,6 +169,25 @@ class Written:
     def __del__(self) -> None:
         if getattr(self, "_frame", None):
             self._free(self._frame)
+
+
+def choose_threads(code: Written, inputs: Sequence[Any], most: int) -> None:
+    """Give it `most` threads where they make frames clearly sooner than one; writes into the inputs' rings."""
+    if most == 1:
+        return
+    alone_s = _least_s(code, inputs)
+    code.threads = most
+    if _least_s(code, inputs) > BETTER * alone_s:
+        code.threads = 1
+
+
+def _least_s(code: Written, inputs: Sequence[Any]) -> float:
+    taken = []
+    for _ in range(TRIAL):
+        begun = time.perf_counter()
+        code(*inputs)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
 
 
 def weights(whole: WholeFrame) -> list[Tensor]:
