@@ -264,7 +264,9 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     env = venue.env
     if venue.engine:
         note = venue.engine.frames.changed
-        venue.engine.frames.changed = lambda line: (note(line), say(line))
+        venue.engine.frames.changed = lambda line: (note(line), line and say(line))
+        if cfg.pace == "uncapped" and venue.engine.frames.budget_s:
+            venue.engine.frames.budget_s = 0.0
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
     view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}

@@ -42,6 +42,8 @@ def main(path, dtype="float32"):
         "inside a frame": calls(lambda: code._run(*inside)), "written, with its outputs": calls(lambda: code(*inputs)),
         "eager, a frame": calls(lambda: packed(*inputs)),
     }  # fmt: skip
+    code.threads = 2
+    found["inside a frame, on two threads"] = calls(lambda: code._run(*inside))
     torchs = Recipe(world.path, world.sha256, 2, dtype, 1).path
     if torchs.exists():
         made = Compiled(torchs)

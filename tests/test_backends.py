@@ -75,7 +75,7 @@ def test_other_code_takes_over_while_playing_and_the_dream_goes_on(path, impatie
     told = []
     env.frames.changed = told.append
     assert np.abs(play(plain, 20).astype(int) - play(env, 20)).max() <= 1
-    assert (env.backend, told) == ("compiled:2", ["frames are compiled:2 from now on: 4.0 ms instead of 9.0"])
+    assert (env.backend, told) == ("compiled:2@1", ["frames are compiled:2 from now on: 4.0 ms instead of 9.0"])
 
 
 def test_what_other_code_has_made_is_not_called_exact(path, impatient):
@@ -100,7 +100,7 @@ def test_code_does_not_change_while_it_may_not(path, impatient):
     env = begun(path, "auto")
     env.frames.may_change = lambda: False
     play(env, 9)
-    assert env.backend == "eager"
+    assert env.backend == "eager@1"
 
 
 def test_without_machine_code_play_goes_on_and_says_so_once(path, impatient, caplog):
@@ -110,13 +110,71 @@ def test_without_machine_code_play_goes_on_and_says_so_once(path, impatient, cap
     assert [record.message for record in caplog.records] == ["no machine code (no compiler): play goes on as it is"]
 
 
+class Restless:
+    """Tries two threads from the tenth frame on and keeps them from the twentieth."""
+
+    def __init__(self, counts, count, budget_s):
+        self.count, self.budget_s, self.is_trying, self.pace_ms, self.frames = count, budget_s, False, (9.0, 4.0), 0
+
+    def add(self, frame_s):
+        self.frames += 1
+        self.count = 2 if self.frames >= 10 else 1
+        self.is_trying = 10 <= self.frames < 20
+        return self.count
+
+
+@pytest.fixture
+def restless(monkeypatch):
+    monkeypatch.setattr(worldmodel.backends.play, "Tuner", Restless)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_what_another_number_of_threads_has_made_is_not_called_exact(path, restless):
+    env = begun(path)
+    env.frames.budget_s, told, counts = 0.01, [], []
+    env.frames.changed = lambda line: (told.append(line), counts.append(env._index + 1))
+    play(env, 25)
+    assert (env.backend, torch.get_num_threads()) == ("eager@2", 2)
+    assert env.reach() == (25 - counts[0], 25)
+    assert told == ["", "threads from now on: 2, 9 of 10 frames within 4.0 ms instead of 9.0"]
+
+
+@pytest.mark.parametrize(("budget_s", "may_change"), [(None, True), (0.01, False)])
+def test_threads_stay_as_they_are_without_a_budget_and_while_recording(path, restless, budget_s, may_change):
+    env = begun(path)
+    env.frames.budget_s, env.frames.may_change = budget_s, lambda: may_change
+    play(env, 25)
+    assert (env.backend, env.reach()) == ("eager@1", (25, 25))
+
+
+def test_code_is_not_built_for_threads_on_trial(path, restless, impatient):
+    class Waiting(Ready):
+        def __init__(self, recipe, whole):
+            super().__init__(recipe, whole)
+            built.append(env.frames._tuners[None].frames)
+
+    built = []
+    impatient(Waiting)
+    worldmodel.backends.play.PATIENCE = 12
+    env = begun(path, "auto")
+    env.frames.budget_s = 0.01
+    play(env, 35)
+    assert built == [20]
+
+
+def test_a_wish_for_threads_is_what_the_frames_are_made_by(path, restless):
+    env = engine(path, "eager@2")
+    assert (env.backend, torch.get_num_threads()) == ("eager@2", 2)
+
+
 def test_a_short_visit_builds_nothing(path, monkeypatch):
     monkeypatch.setattr(worldmodel.backends.play, "Candidate", None)
     play(begun(path, "auto"), 20)
 
 
 def test_an_unknown_backend_is_refused(path):
-    for wish in ("fast", "eager:2", "compiled:x"):
+    for wish in ("fast", "eager:2", "compiled:x", "eager@", "eager@0", "eager@x", "eager@99999"):
         with pytest.raises(WorldError, match="backend="):
             engine(path, wish)
 

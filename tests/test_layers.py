@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "bench": "action env tokenizer model diffusion bundle backends engine batch",
     "evaluation": "action env data tokenizer model diffusion engine",
     "ui": "action env data",
-    "venue": "action env config data games tokenizer bundle engine",
+    "venue": "action env config data games tokenizer bundle backends engine",
     "gym": "action env",
 }
 DOORS = {

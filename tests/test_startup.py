@@ -1,6 +1,7 @@
 """Before there is a world: its picture at once, each stage with its time, and a way out."""
 
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from test_window import FRAME, SIZE_HW, key, pixels, window  # noqa: F401
 from worlds import make_world
 
 import worldmodel
+from worldmodel.backends.place import cores
 from worldmodel.ui.arrivals import clipboard, wanted_by
 from worldmodel.ui.crop import Crop, crop_to
 from worldmodel.ui.startup import Left, open_behind
@@ -103,6 +105,24 @@ def test_a_save_from_before_other_code_took_over_is_not_called_exact(tmp_path):
     venue.engine.frames._compiled[2] = None
     venue.engine.frames.changed("frames are compiled:2 from now on")
     assert not venue.slots.load(0)[2]
+
+
+@pytest.mark.parametrize(
+    ("threads", "player", "budget_s"), [(None, "human", 1 / 17.5), (1, "human", None), (None, "tour", None)]
+)
+def test_threads_are_tuned_where_a_human_plays_and_has_told_no_number(tmp_path, threads, player, budget_s):
+    venue = open_venue(options(world=str(make_world(tmp_path / "tiny")), threads=threads), player)
+    assert venue.engine.frames.budget_s == budget_s
+
+
+def test_every_world_opened_from_the_menu_gets_all_cores_but_one(tmp_path, monkeypatch):
+    """Each had one less than the world before it."""
+    monkeypatch.setattr("worldmodel.backends.place.torch.get_num_threads", lambda: told[-1])
+    monkeypatch.setattr("torch.set_num_threads", lambda n: told.append(n))
+    monkeypatch.setattr("worldmodel.backends.place.cores", cache(cores.__wrapped__))
+    told = [4]
+    wishes = options(world=str(make_world(tmp_path / "tiny")), threads=None)
+    assert [open_venue(wishes, "tour").engine.backend for _ in range(2)] == ["eager@3", "eager@3"]
 
 
 def test_what_is_dropped_is_known_by_its_look(tmp_path):

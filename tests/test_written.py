@@ -94,6 +94,38 @@ def test_the_engine_plays_by_it_and_goes_back_to_the_byte(path):
 
 @needs_compiler
 @pytest.mark.slow
+def test_threads_are_tried_in_play_and_the_dream_stays_exact(path, monkeypatch):
+    monkeypatch.setattr("worldmodel.backends.play.cores", lambda: 3)
+    made, counts = [], []
+    for budget_s in (None, 0.0):
+        env = worldmodel.Engine(worldmodel.load(path), "cpu", dtype="float32", threads=1, backend="compiled")
+        env.frames.budget_s, env.frames.may_change = budget_s, lambda: False  # as while recording
+        env.reset(start=0, seed=3)
+        for _ in range(80):
+            made.append(env.step(worldmodel.Action()))
+            counts.append(env.frames._compiled[2].threads)
+    assert (set(counts[:80]), set(counts[80:])) == ({1}, {1, 2})
+    assert np.array_equal(made[:80], made[80:])
+    assert (env.backend, env.reach()[0]) == ("compiled:2@1", 80)
+
+
+@pytest.mark.parametrize(("on_four_s", "chosen"), [(0.01, 4), (0.019, 1), (0.5, 1)])
+def test_more_threads_than_one_are_taken_where_they_are_clearly_sooner(monkeypatch, on_four_s, chosen):
+    class Code:
+        threads = 1
+
+        def __call__(self, *inputs):
+            clock.append(clock[-1] + (0.02 if self.threads == 1 else on_four_s))
+
+    clock = [0.0]
+    monkeypatch.setattr("worldmodel.backends.written.time.perf_counter", lambda: clock[-1])
+    code = Code()
+    written.choose_threads(code, (), 4)
+    assert code.threads == chosen
+
+
+@needs_compiler
+@pytest.mark.slow
 def test_many_dreams_in_turn_are_those_of_a_batch(path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     made = []
@@ -133,7 +165,7 @@ def test_a_frame_takes_memory_for_its_latent_and_its_picture_only(path, folder):
     words = [sys.executable, str(Path(__file__).parent / "allocations.py"), str(path)]
     environment = os.environ | {"LD_PRELOAD": str(counter), "PYTHONMALLOC": "pymalloc"}
     found = json.loads(subprocess.run(words, env=environment, capture_output=True, check=True).stdout)
-    assert found["inside a frame"] == 0
+    assert found["inside a frame"] == found["inside a frame, on two threads"] == 0
     assert found["eager, a frame"] > 100  # the counter counts
 
 
@@ -153,8 +185,39 @@ def test_worlds_of_equal_sizes_share_code_and_other_sizes_do_not(path):
     assert recipes[0].path == recipes[1].path != recipes[2].path
 
 
-def test_more_threads_than_one_are_left_to_torchs_compiler(path):
-    assert recipe_for(worldmodel.load(path), 2, torch.float32, 2).sizes is None
+def test_any_number_of_threads_is_served_by_the_same_code(path):
+    paths = {recipe_for(worldmodel.load(path), 2, torch.float32, threads).path for threads in (1, 2, 5)}
+    assert len(paths) == 1
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
+@torch.inference_mode()
+def test_any_number_of_threads_makes_the_same_bytes(path, dtype):
+    """Also when it changes between frames, and where there are more threads than work."""
+    made = []
+    for counts in ([1], [2], [3], [2, 16, 1, 3]):
+        s = setting(path, dtype)
+        code, (cache, x0, last) = code_for(s.world, dtype), s.begin()
+        for t in range(40):
+            code.threads = counts[t % len(counts)]
+            moves = torch.cat([last, s.action(t % 7)], 1)
+            x0, picture = code(cache.keys, cache.values, looks_at(cache), x0, moves, s.noise(t % 7))
+            last = s.action(t % 7)
+            cache.advance()
+        made.append([x0, picture, *cache.keys, *cache.values])
+    assert all(torch.equal(one, other) for others in made[1:] for one, other in zip(made[0], others, strict=True))
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_there_are_no_more_threads_than_the_code_knows(path):
+    code = code_for(worldmodel.load(path), torch.float32)
+    counts = []
+    for code.threads in (2, 99, 0):
+        counts.append(code.threads)
+    assert counts == [2, 16, 1]
 
 
 def test_without_a_compiler_there_is_none(path, monkeypatch):

@@ -106,7 +106,7 @@ class _InTurn:
     def __init__(self, world: World, whole: WholeFrame, steps: int, dtype: torch.dtype) -> None:
         recipe = recipe_for(world, steps, dtype, torch.get_num_threads())
         if whole.model.place.device.type != "cpu" or recipe.sizes is None:
-            raise WorldError(f"no code is written for dreams of {world.name} here (one thread of a CPU); use eager")
+            raise WorldError(f"no code is written for dreams of {world.name} on this machine; use eager")
         try:
             build_beside(recipe, threading.Event())
             self._one = load(recipe, whole)

@@ -173,6 +173,8 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
     if opened.engine and opened.slots:
         opened.engine.frames.may_change = lambda: not recorder.is_recording
         opened.engine.frames.changed = partial(_note_code, opened.engine, about["sampler"], opened.slots, opened.log)
+        if cfg.threads is None and episode is None and player == "human":
+            opened.engine.frames.budget_s = 1 / opened.engine.fps
     if cfg.record:
         recorder.start()
     where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
@@ -214,12 +216,11 @@ def _backend(cfg: VenueConfig, episode: Episode | None, player: str) -> str:
 
 def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell, backend: str) -> Venue:
     """The dream of a world; what a recording of it says goes into `about`."""
-    import torch
-
+    from worldmodel.backends.place import cores
     from worldmodel.tokenizer.eye import Eye
 
     tell("compiling the network" if backend.startswith("compiled") else "waking the network")
-    threads = cfg.threads or max(1, torch.get_num_threads() - 1)  # one core is left for the window
+    threads = cfg.threads or max(1, cores() - 1)  # one core is left for the window
     engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
     sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend}
     about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}

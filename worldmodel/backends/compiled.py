@@ -89,7 +89,7 @@ def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Re
     """Of the best code for these frames on this machine."""
     sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
     name = str(dtype).removeprefix("torch.")
-    best = sizes if written.can_write(sizes, threads) else None
+    best = sizes if written.can_write(sizes) else None
     return Recipe(world.path, world.sha256, steps, name, threads, best)
 
 
@@ -219,6 +219,8 @@ class Candidate:
             error = difference(code, inputs, latent)
             if error > FAR[getattr(torch, self._recipe.dtype)]:
                 raise RuntimeError(f"its first frame is off by {error:.2g}")
+            if isinstance(code, written.Written):
+                written.choose_threads(code, inputs, self._recipe.threads)
             new_ms = pace(code, inputs)
             if new_ms > old_ms:
                 raise RuntimeError(f"it is no faster: {new_ms:.1f} ms a frame instead of {old_ms:.1f}")

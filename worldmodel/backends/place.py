@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from worldmodel.bundle import WorldError
+
+
+@cache
+def cores() -> int:
+    """Threads that torch takes of itself, if this is asked before anybody has told it a number: a core each."""
+    return torch.get_num_threads()
 
 
 def device_of(name: str) -> torch.device:

@@ -9,9 +9,11 @@ Timed    a tokenizer that takes its time
     auto       eager until the machine code is ready and has made one frame of play alike, then that
     (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled one of fused kernels)
     compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
+    eager@3    on 3 threads of a CPU: sums are cut between threads, so their number is a part of the code
 
 Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
-what must be repeatable to the byte is made by one.
+what must be repeatable to the byte is made by one. While frames take longer than budget_s, other numbers of threads
+are tried (threads.py).
 """
 
 from __future__ import annotations
@@ -25,14 +27,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, load, recipe_for
+from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, example, load, recipe_for
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
 from worldmodel.backends.packed import can_pack, pack
+from worldmodel.backends.place import cores
+from worldmodel.backends.threads import Tuner, ladder
+from worldmodel.backends.written import MOST_THREADS, Written, choose_threads
 from worldmodel.bundle import World, WorldError
 
 log = logging.getLogger(__name__)
 BACKENDS = ("auto", "eager", "compiled")
+NAMED_THREADS = 256  # at most in a wish: recordings are read from strangers
 PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
 
 
@@ -52,22 +58,33 @@ class Timed(nn.Module):
 
 
 class Frames:
-    """Makes whole frames. may_change: asked before other code takes over; changed: told so in a line when it has.
+    """Makes whole frames. may_change: asked before other code takes over; changed: told so in a line when it has, in
+    an empty one when it was for a trial.
 
-    decode_s: seconds that decoding the last frame took; None where whole frames are one piece of code, or on a GPU.
+    budget_s: seconds that a frame may take before other numbers of threads are tried; 0: they are tried anyway; None:
+    never. decode_s: seconds that decoding the last frame took; None where whole frames are one piece of code, or on a
+    GPU.
     """
 
     def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
-        """wish: one of BACKENDS, or compiled:STEPS. steps: those to begin with.
+        """wish: one of BACKENDS, or compiled:STEPS, with or without @THREADS. steps: those to begin with.
 
         Raises WorldError if the wish is none of these, or if compiled code is wished and cannot be had.
         """
-        kind, _, numbers = wish.partition(":")
-        if kind not in BACKENDS or (numbers and not (kind == "compiled" and numbers.replace(",", "").isdigit())):
+        name, at, threads = wish.partition("@")
+        kind, _, numbers = name.partition(":")
+        is_number = threads.isdecimal() and 1 <= int(threads) <= NAMED_THREADS
+        is_known = kind in BACKENDS and (not numbers or (kind == "compiled" and numbers.replace(",", "").isdigit()))
+        if not is_known or (at and not is_number):
             raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
         self.may_change: Callable[[], bool] = lambda: True
         self.changed: Callable[[str], object] = lambda name: None
+        self.budget_s: float | None = None
         self.decode_s: float | None = None
+        if at:
+            torch.set_num_threads(int(threads))
+        self._threads = torch.get_num_threads() if device.type == "cpu" else 0
+        self._tuners: dict[int | None, Tuner] = {}  # by steps of code written by hand; None: of all other
         self._world, self._device, self._dtype = world, device, dtype
         self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Frame] = {}
@@ -82,10 +99,13 @@ class Frames:
 
     @property
     def backend(self) -> str:
-        """What makes the frames now, as a wish: eager, or compiled with the numbers of steps it is there for."""
-        if self._graph_wish:
-            return self._graph_wish
-        return f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
+        """What makes the frames now, as a wish: eager, or compiled with the numbers of steps it is there for, and on
+        how many threads.
+        """
+        if self._graph_wish or not self._threads:
+            return self._graph_wish or "eager"
+        name = f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
+        return f"{name}@{self._threads}"
 
     @property
     def status(self) -> str | None:
@@ -100,14 +120,20 @@ class Frames:
         compiled = self._compiled.get(steps)
         if compiled is not None:
             self.decode_s = None  # here and not before: the meters read it at any time
-            return compiled(*inputs)
+            begun_s = time.perf_counter()
+            made = compiled(*inputs)
+            if isinstance(compiled, Written):
+                self._tune_written(compiled, steps, time.perf_counter() - begun_s)
+            return made
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
             return self.make(inputs, steps, length)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
-        begun = time.thread_time()
+        begun, begun_s = time.thread_time(), time.perf_counter()
         whole = self._eager_frame(steps)
-        made: Made = whole(*inputs)
+        made = whole(*inputs)
+        if self._wish == "eager" or steps not in self._candidates:
+            self._tune(time.perf_counter() - begun_s)
         self.decode_s = whole.tokenizer.seconds if isinstance(whole.tokenizer, Timed) else None
         if sample is not None:
             self._candidates[steps].offer(sample, made[0].clone(), 1000 * (time.thread_time() - begun))
@@ -118,6 +144,35 @@ class Frames:
         for candidate in self._candidates.values():
             candidate.close()
         self._candidates.clear()
+
+    def _tune(self, frame_s: float) -> None:
+        """Let the tuner see a frame's time, and do what it says for the next."""
+        if self._threads and self.may_change():
+            count = self._tuned(None, self._threads, cores(), frame_s)
+            if count != self._threads:
+                self._threads = count
+                torch.set_num_threads(count)
+                self.changed("")
+
+    def _tune_written(self, code: Written, steps: int, frame_s: float) -> None:
+        """The same for code that makes the same bytes on any number of threads: at any time, and unsaid."""
+        count = self._tuned(steps, code.threads, min(cores(), MOST_THREADS), frame_s)
+        if count != code.threads:
+            code.threads = count
+
+    def _tuned(self, kind: int | None, now: int, most: int, frame_s: float) -> int:
+        """Threads for the next frame. Says which won."""
+        if self.budget_s is None:
+            return now
+        if kind not in self._tuners:
+            self._tuners[kind] = Tuner(ladder(most), now, self.budget_s)
+        tuner = self._tuners[kind]
+        was_trying, tuner.budget_s = tuner.is_trying, self.budget_s
+        count = tuner.add(frame_s)
+        if was_trying and not tuner.is_trying and count == now:
+            old_ms, new_ms = tuner.pace_ms
+            self.changed(f"threads from now on: {count}, 9 of 10 frames within {new_ms:.1f} ms instead of {old_ms:.1f}")
+        return count
 
     def _graph(self, steps: int) -> Graphed:
         if steps not in self._graphs:
@@ -143,7 +198,11 @@ class Frames:
     def _wait_for(self, steps: int) -> None:
         try:
             build_beside(self._recipe(steps), threading.Event())
-            self._compiled[steps] = load(self._recipe(steps), self._whole(steps))
+            code = load(self._recipe(steps), self._whole(steps))
+            if isinstance(code, Written):
+                with torch.inference_mode():
+                    choose_threads(code, example(self._world, self._dtype, steps), self._threads)
+            self._compiled[steps] = code
         except (OSError, RuntimeError) as error:
             raise WorldError(f"backend=compiled: {error}. Play with backend=eager.") from error
 
@@ -153,7 +212,7 @@ class Frames:
             if steps not in self._waiting:
                 self._waiting[steps] = 0 if self._recipe(steps).path.exists() else PATIENCE
             self._waiting[steps] -= 1
-            if self._waiting[steps] > 0:
+            if self._waiting[steps] > 0 or (None in self._tuners and self._tuners[None].is_trying):
                 return None
             self._candidates[steps] = Candidate(self._recipe(steps), self._whole(steps))
         candidate = self._candidates[steps]
@@ -163,5 +222,6 @@ class Frames:
         elif candidate.code is not None and self.may_change():
             self._compiled[steps] = candidate.code
             old_ms, new_ms = candidate.pace_ms
-            self.changed(f"frames are {self.backend} from now on: {new_ms:.1f} ms instead of {old_ms:.1f}")
+            name = self.backend.partition("@")[0]
+            self.changed(f"frames are {name} from now on: {new_ms:.1f} ms instead of {old_ms:.1f}")
         return inputs.copy() if candidate.wants_sample else None

@@ -4,10 +4,11 @@ Sizes      what the code is made for
 can_write  whether there is such code for them here
 build      make it: some seconds of g++ or clang++
 Written    the code with one world's weights, called like WholeFrame
+choose_threads   one, or as many as may be, by a short trial
 
 Faster than torch's compiler because nothing lies between two products: no call of a library, no memory taken and given
-back, no tensor written only to be read again. It knows batches of one on one thread of an x86 processor, and sizes
-that fill its vectors; other networks are left to compiled.py.
+back, no tensor written only to be read again. It knows batches of one on x86 processors, and sizes that fill its
+vectors; other networks are left to compiled.py. Any number of threads makes the same bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -33,8 +36,11 @@ from worldmodel.tokenizer.autoencoder import TokenizerConfig
 SOURCE = Path(__file__).parent / "cpp"
 COMPILERS = ("g++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden",
-    "-shared", "-fPIC",
+    "-shared", "-fPIC", "-pthread",
 )  # fmt: skip
+MOST_THREADS = 16  # of the code (crew.h)
+TRIAL = 7  # frames of choose_threads, of which the fastest counts
+BETTER = 0.9  # of the time on one thread: what more threads must stay below
 LANES = 16  # floats of the widest vectors that the code knows
 
 
@@ -92,11 +98,11 @@ def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: to
     )  # fmt: skip
 
 
-def can_write(sizes: Sizes, threads: int) -> bool:
+def can_write(sizes: Sizes) -> bool:
     """Whether there is code of these sizes for this machine, and a compiler for it."""
     is_known = platform.machine() in ("x86_64", "AMD64") and sys.platform != "win32"
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return is_known and capable and threads == 1 and sizes.problem is None and compiler() is not None
+    return is_known and capable and sizes.problem is None and compiler() is not None
 
 
 def compiler() -> str | None:
@@ -119,7 +125,9 @@ def build(sizes: Sizes, path: Path) -> None:
 
 
 class Written:
-    """Code from the disk, with a world's weights. Its inputs must be contiguous; rings in the code's precision."""
+    """Code from the disk, with a world's weights, on one thread to begin with. Its inputs must be contiguous; rings in
+    the code's precision.
+    """
 
     def __init__(self, path: Path, whole: WholeFrame) -> None:
         """Raises OSError if there is no such library, RuntimeError if it is for other sizes."""
@@ -134,8 +142,18 @@ class Written:
         self._run, self._free = library.frame_run, library.frame_free
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         self._run.restype, self._free.restype = None, None
+        self._hire, self._threads = library.frame_threads, 1
         self._latent = (1, 1, *whole.model.latent_shape)
         self._picture = (1, *whole.tokenizer.config.size_hw, 3)
+
+    @property
+    def threads(self) -> int:
+        """Threads that make a frame; may be set between two. Fewer where the machine or the code gives no more."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, number: int) -> None:
+        self._threads = self._hire(self._frame, number)
 
     def __call__(
         self, keys: list[Tensor], values: list[Tensor], looks: list[list[Tensor]],
@@ -151,6 +169,25 @@ class Written:
     def __del__(self) -> None:
         if getattr(self, "_frame", None):
             self._free(self._frame)
+
+
+def choose_threads(code: Written, inputs: Sequence[Any], most: int) -> None:
+    """Give it `most` threads where they make frames clearly sooner than one; writes into the inputs' rings."""
+    if most == 1:
+        return
+    alone_s = _least_s(code, inputs)
+    code.threads = most
+    if _least_s(code, inputs) > BETTER * alone_s:
+        code.threads = 1
+
+
+def _least_s(code: Written, inputs: Sequence[Any]) -> float:
+    taken = []
+    for _ in range(TRIAL):
+        begun = time.perf_counter()
+        code(*inputs)
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
 
 
 def weights(whole: WholeFrame) -> list[Tensor]:

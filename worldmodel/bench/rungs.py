@@ -32,6 +32,7 @@ from worldmodel.backends.compiled import (
 )
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.packed import can_pack, pack
+from worldmodel.backends.written import Written
 from worldmodel.bench.grown import Grown
 from worldmodel.bundle import World
 from worldmodel.diffusion.noise import frame_noise
@@ -229,7 +230,10 @@ def _recipe(s: Setting) -> Recipe:
 def _made(s: Setting, recipe: Recipe) -> Frame:
     if not recipe.path.exists():
         build_world(s.world, recipe)
-    return load(recipe, WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale))
+    code = load(recipe, WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale))
+    if isinstance(code, Written):
+        code.threads = recipe.threads  # as told, and not as is best
+    return code
 
 
 class _Apart(WholeFrame):

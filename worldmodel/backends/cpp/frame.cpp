@@ -1,7 +1,7 @@
 // One whole frame: WholeFrame.forward of the Python code for a batch of one, with every size known to the compiler.
 //
 // Frame       weights in the layout of this processor, and all memory that a frame takes: nothing is allocated later
-// frame_new, frame_run, frame_free   what Python calls (written.py)
+// frame_new, frame_threads, frame_run, frame_free   what Python calls (written.py)
 
 #include <new>
 
@@ -18,6 +18,7 @@ struct Frame {
     Matrix<MODULATION, WIDTH, ROWS> modulation;
     Network network;
     Decoder decoder;
+    Crew crew;
 
     alignas(64) Element features[2 * FEATURES], action_hidden[2 * WIDTH], condition[ROWS * WIDTH];
     alignas(64) float action[2 * WIDTH], known[ROWS * MODULATION], xt[LATENT], v[LATENT];
@@ -34,48 +35,64 @@ struct Frame {
     }
 
     // known: modulations of the commit and of each pass, by their noise level and action.
-    void modulate(const float *moves) {
+    void modulate(const Share &share, const float *moves) {
         const float pi = 3.14159265f;
-        for (int t = 0; t < 2; ++t)
+        share.each(2, [&](int t) {
             for (int i = 0; i < ACTIONS; ++i) {
                 float u = moves[t * ACTIONS + i];
                 float waves[] = {u, std::copysign(std::sqrt(std::fabs(u)), u), std::sin(pi * u), std::cos(pi * u),
                                  std::sin(3 * pi * u), std::cos(3 * pi * u)};
                 for (int j = 0; j < 6; ++j) features[t * FEATURES + j * ACTIONS + i] = narrow(waves[j]);
             }
-        multiply<2>(action_in, features,
+        });
+        multiply<2>(share, action_in, features,
                     [&](int t, int d, Vec sum) { store(action_hidden + t * WIDTH + d, silu(sum)); });
-        multiply<2>(action_out, action_hidden, [&](int t, int d, Vec sum) { store(action + t * WIDTH + d, sum); });
-        for (int row = 0; row < ROWS; ++row)
+        multiply<2>(share, action_out, action_hidden,
+                    [&](int t, int d, Vec sum) { store(action + t * WIDTH + d, sum); });
+        share.each(ROWS, [&](int row) {
             for (int d = 0; d < WIDTH; d += LANES)
                 store(condition + row * WIDTH + d,
                       silu(load(levels + row * WIDTH + d) + load(action + (row > 0) * WIDTH + d)));
-        multiply<ROWS>(modulation, condition,
+        });
+        multiply<ROWS>(share, modulation, condition,
                        [&](int row, int n, Vec sum) { store(known + row * MODULATION + n, sum); });
     }
 
     // looks: of the commit, of the first pass beside it, and of the passes after.
     void run(Element *const *keys, Element *const *values, const Look *looks, const float *x0, const float *moves,
              const float *noise, float *latent, uint8_t *picture) {
-        modulate(moves);
-        std::memcpy(xt, noise, sizeof xt);
+        crew.run([&](int who, int of) {
+            const Share share{who, of, &crew};
+            dream(share, keys, values, looks, x0, moves, noise);
+            share.some(LATENT, [&](int i) { latent[i] = xt[i]; });
+            decoder.decode(share, xt, picture);
+        });
+    }
+    void dream(const Share &share, Element *const *keys, Element *const *values, const Look *looks, const float *x0,
+               const float *moves, const float *noise) {
+        share.some(LATENT, [&](int i) { xt[i] = noise[i]; });
+        modulate(share, moves);
         const float *both[2] = {x0, xt}, *first[2] = {known, known + MODULATION};
-        network.pass<2>(both, first, looks, keys, values, v);
+        network.pass<2>(share, both, first, looks, keys, values, v);
         for (int step = 0; step < STEPS; ++step) {
             if (step > 0) {
                 const float *one[1] = {xt}, *own[1] = {known + (step + 1) * MODULATION};
-                network.pass<1>(one, own, looks + 2, keys, values, v);
+                network.pass<1>(share, one, own, looks + 2, keys, values, v);
             }
             const bool is_last = step == STEPS - 1;
             const float lower = is_last ? 0 : sigmas[step + 1];
             const float *eps = is_last ? xt : noise + (step + 1) * LATENT;
-            for (int i = 0; i < LATENT; ++i)
+            share.each(LATENT, [&](int i) {
                 xt[i] = (1 - lower) * (xt[i] - sigmas[step] * v[i]) + lower * (noise_scale * eps[i]);
+            });
         }
-        std::memcpy(latent, xt, sizeof xt);
-        decoder.decode(xt, picture);
     }
 };
+
+EXPORTED void frame_free(void *frame) { delete static_cast<Frame *>(frame); }
+
+// How many threads make the frames from now on; not while one is made. Gives how many there are: at most MOST_THREADS.
+EXPORTED int frame_threads(void *frame, int number) { return static_cast<Frame *>(frame)->crew.resize(number); }
 
 // arrays: float32, in the order in which they are read. Null if they are not those of this code.
 EXPORTED void *frame_new(const float *const *arrays, const int64_t *lengths, int number) {
@@ -84,11 +101,9 @@ EXPORTED void *frame_new(const float *const *arrays, const int64_t *lengths, int
     Weights from{arrays, lengths, number};
     frame->read(from);
     if (from.fits && from.next == number) return frame;
-    ::operator delete(frame, std::align_val_t(64));
+    frame_free(frame);
     return nullptr;
 }
-
-EXPORTED void frame_free(void *frame) { ::operator delete(frame, std::align_val_t(64)); }
 
 // inputs: rings of keys, rings of values, (ages, bias, write, whole) of the merged pass and of those after it, x0,
 // moves, noise: as WholeFrame.forward takes them, contiguous.

@@ -2,6 +2,7 @@
 //
 // Look      where the query frames write, and what they see
 // Layer     weights of one block
+// Room      what one thread needs to itself
 // Network   embedding, layers, head; pass() is one pass
 #pragma once
 
@@ -48,6 +49,12 @@ struct Layer {
     }
 };
 
+// What one thread needs to itself.
+struct Room {
+    alignas(64) float scores[SEEN * COLUMNS], rest[COLUMNS];
+    alignas(64) Word chances[SEEN / PAIR * COLUMNS], values[SEEN / PAIR * SIZE];
+};
+
 struct Network {
     Matrix<WIDTH, CHANNELS> embed;
     float place[TOKENS * WIDTH], turns[2][TOKENS * SIZE / 2];  // turns: cosines, sines
@@ -58,8 +65,7 @@ struct Network {
     alignas(64) Element a[2 * TOKENS * WIDTH], seen[2 * TOKENS * WIDTH], hidden[2 * TOKENS * HIDDEN];
     alignas(64) Element time_query[2 * TOKENS * TEMPORAL * SIZE], latent[2 * TOKENS * CHANNELS];
     alignas(64) Word space_query[2 * SPATIAL][SIZE / PAIR * COLUMNS] = {};  // beyond the tokens: zeros
-    alignas(64) float scores[SEEN * COLUMNS], rest[COLUMNS];
-    alignas(64) Word chances[SEEN / PAIR * COLUMNS], seen_values[SEEN / PAIR * SIZE];
+    Room rooms[MOST_THREADS];
 
     void read(Weights &from) {
         from.linear(embed);
@@ -72,60 +78,63 @@ struct Network {
     // v (CHANNELS, h, w) of the last of Q frames, inputs[t] (CHANNELS, h, w), modulations[t] (MODULATION,); writes
     // keys and values of all into the rings (SLOTS, TOKENS, HEADS, SIZE) of each layer.
     template <int Q>
-    void pass(const float *const *inputs, const float *const *modulations, const Look *looks, Element *const *keys,
+    void pass(const Share &share, const float *const *inputs, const float *const *modulations, const Look *looks, Element *const *keys,
               Element *const *values, float *v) {
-        for (int t = 0; t < Q; ++t)
-            for (int n = 0; n < TOKENS; ++n)
-                for (int c = 0; c < CHANNELS; ++c)
-                    latent[(t * TOKENS + n) * CHANNELS + c] = narrow(inputs[t][c * TOKENS + n]);
-        multiply<Q * TOKENS>(embed, latent, [&](int m, int d, Vec sum) {
+        share.each(Q * TOKENS, [&](int m) {
+            for (int c = 0; c < CHANNELS; ++c)
+                latent[m * CHANNELS + c] = narrow(inputs[m / TOKENS][c * TOKENS + m % TOKENS]);
+        });
+        multiply<Q * TOKENS>(share, embed, latent, [&](int m, int d, Vec sum) {
             store(x + m * WIDTH + d, sum + load(place + m % TOKENS * WIDTH + d));
         });
         for (int i = 0; i < LAYERS - 1; ++i)
-            block<Q, Q>(layers[i], i * ONE, modulations, looks, keys[i], values[i]);
+            block<Q, Q>(share, layers[i], i * ONE, modulations, looks, keys[i], values[i]);
         // of the last layer, a frame that is only committed needs its keys and values, and no more
-        block<Q, 1>(layers[LAYERS - 1], (LAYERS - 1) * ONE, modulations, looks, keys[LAYERS - 1], values[LAYERS - 1]);
+        block<Q, 1>(share, layers[LAYERS - 1], (LAYERS - 1) * ONE, modulations, looks, keys[LAYERS - 1],
+                    values[LAYERS - 1]);
         const float *last = modulations[Q - 1] + LAYERS * ONE;
-        for (int n = 0; n < TOKENS; ++n) modulate((Q - 1) * TOKENS + n, last, last + WIDTH);
-        multiply<TOKENS>(head, a + (Q - 1) * TOKENS * WIDTH, [&](int n, int c, Vec sum) {
+        share.each(TOKENS, [&](int n) { modulate((Q - 1) * TOKENS + n, last, last + WIDTH); });
+        multiply<TOKENS>(share, head, a + (Q - 1) * TOKENS * WIDTH, [&](int n, int c, Vec sum) {
             for (int i = 0; i < LANES; ++i) v[(c + i) * TOKENS + n] = sum[i];
         });
     }
 
     // One layer under modulations[t] + at; what goes on after it are the LIVE last frames.
     template <int Q, int LIVE>
-    void block(const Layer &layer, int at, const float *const *modulations, const Look *looks, Element *keys,
+    void block(const Share &share, const Layer &layer, int at, const float *const *modulations, const Look *looks, Element *keys,
                Element *values) {
         constexpr int FIRST = Q - LIVE, BEGIN = FIRST * TOKENS;
-        for (int m = 0; m < Q * TOKENS; ++m) {
+        share.each(Q * TOKENS, [&](int m) {
             const float *own = modulations[m / TOKENS] + at;
             modulate(m, own, own + WIDTH);
-        }
-        multiply<Q * TOKENS>(layer.qkv, a, [&](int m, int n, Vec sum) { store(qkv + m * 3 * WIDTH + n, sum); });
-        for (int m = 0; m < Q * TOKENS; ++m) place_heads(m, looks[m / TOKENS].write, keys, values);
-        for (int t = FIRST; t < Q; ++t)
-            for (int h = 0; h < SPATIAL; ++h) look_around(t, h, looks[t], layer, keys, values);
-        for (int n = 0; n < TOKENS; ++n) {
+        });
+        multiply<Q * TOKENS>(share, layer.qkv, a, [&](int m, int n, Vec sum) { store(qkv + m * 3 * WIDTH + n, sum); });
+        share.each(Q * TOKENS, [&](int m) { place_heads(m, looks[m / TOKENS].write, keys, values); });
+        share.some(LIVE * SPATIAL, [&](int i) {
+            const int t = FIRST + i / SPATIAL;
+            look_around(t, i % SPATIAL, looks[t], layer, keys, values, rooms[share.who]);
+        });
+        share.each(TOKENS, [&](int n) {
             fetch(n + 1, looks[Q - 1], keys, values);
             for (int m = BEGIN + n; m < Q * TOKENS; m += TOKENS)
                 for (int h = 0; h < TEMPORAL; ++h) look_back(m, h, looks[m / TOKENS], layer, keys, values);
-        }
+        });
         auto join = [&](int gate) {
             return [=](int m, int n, Vec sum) {
                 float *to = x + (BEGIN + m) * WIDTH + n;
                 store(to, load(to) + load(modulations[FIRST + m / TOKENS] + at + gate * WIDTH + n) * sum);
             };
         };
-        multiply<LIVE * TOKENS>(layer.out, seen + BEGIN * WIDTH, join(2));
-        for (int m = BEGIN; m < Q * TOKENS; ++m) {
-            const float *own = modulations[m / TOKENS] + at + 3 * WIDTH;
-            modulate(m, own, own + WIDTH);
-        }
-        multiply<LIVE * TOKENS>(layer.expand, a + BEGIN * WIDTH, [&](int m, int n, Vec sum) {
+        multiply<LIVE * TOKENS>(share, layer.out, seen + BEGIN * WIDTH, join(2));
+        share.each(LIVE * TOKENS, [&](int m) {
+            const float *own = modulations[FIRST + m / TOKENS] + at + 3 * WIDTH;
+            modulate(BEGIN + m, own, own + WIDTH);
+        });
+        multiply<LIVE * TOKENS>(share, layer.expand, a + BEGIN * WIDTH, [&](int m, int n, Vec sum) {
             Vec positive = larger(sum, all(0));
             store(hidden + m * HIDDEN + n, positive * positive);
         });
-        multiply<LIVE * TOKENS>(layer.contract, hidden, join(5));
+        multiply<LIVE * TOKENS>(share, layer.contract, hidden, join(5));
     }
 
     // Row m of a: that of x at root mean square 1, scaled and shifted.
@@ -174,7 +183,8 @@ struct Network {
 
     // Spatial head h of frame t: all places of the near frames. Scores lie key by key, so that softmax needs no sum
     // across a vector.
-    void look_around(int t, int h, const Look &look, const Layer &layer, const Element *keys, const Element *values) {
+    void look_around(int t, int h, const Look &look, const Layer &layer, const Element *keys, const Element *values,
+                     Room &room) {
         constexpr int V = biggest_divisor(COLUMNS / LANES, ACCUMULATORS < 24 ? 2 : 3), R = tile_rows(TOKENS, V);
         constexpr int RING = WIDTH / PAIR;
         const Word *query = space_query[t * SPATIAL + h];
@@ -196,30 +206,30 @@ struct Network {
                     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 32
                         for (int v = 0; v < V; ++v)
-                            store(scores + (i * TOKENS + row + r) * COLUMNS + column + v * LANES, sum[r][v]);
+                            store(room.scores + (i * TOKENS + row + r) * COLUMNS + column + v * LANES, sum[r][v]);
                 }
             }
-            gather_values(i, values + frame);
+            gather_values(i, values + frame, room.values);
         }
-        weigh_scores();
+        weigh_scores(room);
         constexpr int W = biggest_divisor(SIZE / LANES, ACCUMULATORS < 24 ? 2 : 4), L = tile_rows(TOKENS, W);
         for (int column = 0; column < SIZE; column += W * LANES)
             for (int row = 0; row < TOKENS; row += L) {
                 Vec sum[L][W] = {};
-                tile<L, W, 1, COLUMNS, SIZE>(sum, chances + row, seen_values + column, SEEN / PAIR);
+                tile<L, W, 1, COLUMNS, SIZE>(sum, room.chances + row, room.values + column, SEEN / PAIR);
 #pragma GCC unroll 32
                 for (int r = 0; r < L; ++r)
 #pragma GCC unroll 32
                     for (int v = 0; v < W; ++v)
                         store(seen + (t * TOKENS + row + r) * WIDTH + h * SIZE + column + v * LANES,
-                              sum[r][v] * rest[row + r]);
+                              sum[r][v] * room.rest[row + r]);
             }
     }
 
     // Values of near frame i, two keys to a row of words where elements come in pairs.
-    void gather_values(int i, const Element *from) {
+    static void gather_values(int i, const Element *from, Word *values) {
         for (int n = 0; n < TOKENS; n += PAIR) {
-            Word *to = seen_values + (i * TOKENS + n) / PAIR * SIZE;
+            Word *to = values + (i * TOKENS + n) / PAIR * SIZE;
             const Element *row = from + int64_t(n) * WIDTH;
 #if BFLOAT16
             for (int d = 0; d < SIZE; d += LANES) interleave(to + d, row + d, row + WIDTH + d);
@@ -230,13 +240,14 @@ struct Network {
     }
 
     // scores -> chances, not yet divided by their sum, whose inverse is `rest`.
-    void weigh_scores() {
+    static void weigh_scores(Room &room) {
+        float *scores = room.scores;
         for (int column = 0; column < COLUMNS; column += LANES) {
             Vec most = all(-1e30f), sum = {};
             for (int key = 0; key < SEEN; ++key) most = larger(most, load(scores + key * COLUMNS + column));
             for (int key = 0; key < SEEN; key += PAIR) {
                 Vec one = exponential(load(scores + key * COLUMNS + column) - most);
-                Word *to = chances + key / PAIR * COLUMNS + column;
+                Word *to = room.chances + key / PAIR * COLUMNS + column;
 #if BFLOAT16
                 Vec two = exponential(load(scores + (key + 1) * COLUMNS + column) - most);
                 interleave(to, one, two);
@@ -246,7 +257,7 @@ struct Network {
                 sum += one;
 #endif
             }
-            store(rest + column, 1.0f / sum);
+            store(room.rest + column, 1.0f / sum);
         }
     }
 

@@ -21,10 +21,10 @@ template <int H, int W, int C> struct Residual {
         from.convolution(second);
     }
     // x += ...; `active` holds silu(x) at first. done(pixel, channel, x) may write to `active`.
-    template <class Done> void add(float *x, Bordered<H, W, C> &active, Bordered<H, W, C> &between, Done done) const {
-        convolve<H, W>(first, active,
+    template <class Done> void add(const Share &share, float *x, Bordered<H, W, C> &active, Bordered<H, W, C> &between, Done done) const {
+        convolve<H, W>(share, first, active,
                        [&](int p, int c, Vec sum) { store(between.pixel(p / W, p % W) + c, silu(sum)); });
-        convolve<H, W>(second, between, [&](int p, int c, Vec sum) {
+        convolve<H, W>(share, second, between, [&](int p, int c, Vec sum) {
             Vec moved = load(x + p * C + c) + sum;
             store(x + p * C + c, moved);
             done(p, c, moved);
@@ -66,47 +66,48 @@ struct Decoder {
     }
 
     // latent (CHANNELS, h, w) -> picture uint8 (H, W, 3).
-    void decode(const float *latent, uint8_t *picture) {
-        for (int p = 0; p < PLACES; ++p)
+    void decode(const Share &share, const float *latent, uint8_t *picture) {
+        share.each(PLACES, [&](int p) {
             for (int c = 0; c < CHANNELS; ++c)
                 rows[p * CHANNELS + c] = raw.pixel(p / PLACES_W, p % PLACES_W)[c] =
                     narrow(latent[c * PLACES + p] * scale[c] + mean[c]);
-        multiply<PLACES>(linear, rows, [&](int p, int n, Vec sum) {
+        });
+        multiply<PLACES>(share, linear, rows, [&](int p, int n, Vec sum) {
             int y = p / PLACES_W * PATCH + n / (3 * PATCH), x = p % PLACES_W * PATCH * 3 + n % (3 * PATCH);
             store(pixels + y * ROW + x, sum);
         });
-        convolve<PLACES_H, PLACES_W>(enter, raw, [&](int p, int c, Vec sum) {
+        convolve<PLACES_H, PLACES_W>(share, enter, raw, [&](int p, int c, Vec sum) {
             store(f1 + p * WIDE + c, sum);
             store(wide.pixel(p / PLACES_W, p % PLACES_W) + c, silu(sum));
         });
-        r1.add(f1, wide, wide_between,
+        r1.add(share, f1, wide, wide_between,
                [&](int p, int c, Vec x) { store(wide.pixel(p / PLACES_W, p % PLACES_W) + c, silu(x)); });
-        r2.add(f1, wide, wide_between, [&](int p, int c, Vec x) { store(x1 + p * WIDE + c, x); });
-        multiply<PLACES>(grow, x1, [&](int p, int n, Vec sum) {
+        r2.add(share, f1, wide, wide_between, [&](int p, int c, Vec x) { store(x1 + p * WIDE + c, x); });
+        multiply<PLACES>(share, grow, x1, [&](int p, int n, Vec sum) {
             int y = p / PLACES_W * 2 + n / (2 * MIDDLE), x = p % PLACES_W * 2 + n / MIDDLE % 2, c = n % MIDDLE;
             store(f2 + (y * W2 + x) * MIDDLE + c, sum);
             store(middle.pixel(y, x) + c, silu(sum));
         });
-        r3.add(f2, middle, middle_between,
+        r3.add(share, f2, middle, middle_between,
                [&](int p, int c, Vec x) { store(middle.pixel(p / W2, p % W2) + c, silu(x)); });
-        r4.add(f2, middle, middle_between, [&](int p, int c, Vec x) { store(x2 + p * MIDDLE + c, x); });
-        multiply<H2 * W2>(grow_again, x2, [&](int p, int n, Vec sum) {
+        r4.add(share, f2, middle, middle_between, [&](int p, int c, Vec x) { store(x2 + p * MIDDLE + c, x); });
+        multiply<H2 * W2>(share, grow_again, x2, [&](int p, int n, Vec sum) {
             int y = p / W2 * 2 + n / (2 * NARROW), x = p % W2 * 2 + n / NARROW % 2, c = n % NARROW;
             store(f4 + (y * W4 + x) * NARROW + c, sum);
             store(narrow_.pixel(y, x) + c, silu(sum));
         });
         // no activation follows: `narrow_` is read as it is
-        r5.add(f4, narrow_, narrow_between, [&](int p, int c, Vec x) { store(narrow_.pixel(p / W4, p % W4) + c, x); });
-        convolve<H4, W4>(leave, narrow_, [&](int p, int n, Vec sum) {
+        r5.add(share, f4, narrow_, narrow_between, [&](int p, int c, Vec x) { store(narrow_.pixel(p / W4, p % W4) + c, x); });
+        convolve<H4, W4>(share, leave, narrow_, [&](int p, int n, Vec sum) {
             float part[LANES];
             store(part, sum);
             float *corner = pixels + p / W4 * SIDE * ROW + p % W4 * SIDE * 3;
             for (int i = 0; i < LANES; ++i) corner[(n + i) / (3 * SIDE) * ROW + (n + i) % (3 * SIDE)] += part[i];
         });
-        for (int i = 0; i < PLACES_H * PATCH * ROW; i += LANES) {
-            Vec level = smaller(larger((load(pixels + i) + 1.0f) * 127.5f, all(0)), all(255));
+        share.each(PLACES_H * PATCH * ROW / LANES, [&](int i) {
+            Vec level = smaller(larger((load(pixels + i * LANES) + 1.0f) * 127.5f, all(0)), all(255));
             Ints whole = __builtin_convertvector(rounded(level), Ints);
-            for (int j = 0; j < LANES; ++j) picture[i + j] = uint8_t(whole[j]);
-        }
+            for (int j = 0; j < LANES; ++j) picture[i * LANES + j] = uint8_t(whole[j]);
+        });
     }
 };

@@ -7,6 +7,7 @@
 // Bordered    such a picture
 #pragma once
 
+#include "crew.h"
 #include "vectors.h"
 
 constexpr int biggest_divisor(int of, int most) {
@@ -62,19 +63,20 @@ inline __attribute__((always_inline)) void tile(Vec (&sum)[R][V], const Word *a,
 
 // out(row, column, sum + bias) for each vector of ROWS rows; a's rows lie K elements apart.
 template <int ROWS, int N, int K, int RUN, class Out>
-void multiply(const Matrix<N, K, RUN> &m, const Element *a, Out out) {
+void multiply(const Share &share, const Matrix<N, K, RUN> &m, const Element *a, Out out) {
     constexpr int V = Matrix<N, K, RUN>::V, R = tile_rows(ROWS, V), COLUMNS = V * LANES, DEPTH = K / PAIR;
+    constexpr int DOWN = ROWS / R;
     const Word *rows = reinterpret_cast<const Word *>(a);
-    for (int column = 0; column < N; column += COLUMNS)
-        for (int row = 0; row < ROWS; row += R) {
-            Vec sum[R][V] = {};
-            tile<R, V, DEPTH, 1, COLUMNS>(sum, rows + row * DEPTH, m.panel(column), DEPTH);
+    share.each(N / COLUMNS * DOWN, [&](int i) {
+        const int column = i / DOWN * COLUMNS, row = i % DOWN * R;
+        Vec sum[R][V] = {};
+        tile<R, V, DEPTH, 1, COLUMNS>(sum, rows + row * DEPTH, m.panel(column), DEPTH);
 #pragma GCC unroll 32
-            for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 32
-                for (int v = 0; v < V; ++v)
-                    out(row + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
-        }
+            for (int v = 0; v < V; ++v)
+                out(row + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
+    });
 }
 
 // H x W pixels of C elements with a border of zeros, which nobody writes to.
@@ -85,20 +87,20 @@ template <int H, int W, int C> struct Bordered {
 
 // out(pixel, channel, sum + bias); m's rows are taps by channels, row of taps after row.
 template <int H, int W, int N, int C, class Out>
-void convolve(const Matrix<N, 9 * C, W> &m, const Bordered<H, W, C> &picture, Out out) {
+void convolve(const Share &share, const Matrix<N, 9 * C, W> &m, const Bordered<H, W, C> &picture, Out out) {
     constexpr int V = Matrix<N, 9 * C, W>::V, R = tile_rows(W, V), COLUMNS = V * LANES, DEPTH = C / PAIR;
+    constexpr int ACROSS = W / R;
     const Word *from = reinterpret_cast<const Word *>(picture.at);
-    for (int column = 0; column < N; column += COLUMNS)
-        for (int y = 0; y < H; ++y)
-            for (int x = 0; x < W; x += R) {
-                Vec sum[R][V] = {};
-                for (int dy = 0; dy < 3; ++dy)  // three taps of a row lie side by side
-                    tile<R, V, DEPTH, 1, COLUMNS>(sum, from + ((y + dy) * (W + 2) + x) * DEPTH,
-                                                  m.panel(column) + dy * 3 * DEPTH * COLUMNS, 3 * DEPTH);
+    share.each(N / COLUMNS * H * ACROSS, [&](int i) {
+        const int column = i / (H * ACROSS) * COLUMNS, y = i / ACROSS % H, x = i % ACROSS * R;
+        Vec sum[R][V] = {};
+        for (int dy = 0; dy < 3; ++dy)  // three taps of a row lie side by side
+            tile<R, V, DEPTH, 1, COLUMNS>(sum, from + ((y + dy) * (W + 2) + x) * DEPTH,
+                                          m.panel(column) + dy * 3 * DEPTH * COLUMNS, 3 * DEPTH);
 #pragma GCC unroll 32
-                for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 32
-                    for (int v = 0; v < V; ++v)
-                        out(y * W + x + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
-            }
+            for (int v = 0; v < V; ++v)
+                out(y * W + x + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
+    });
 }
