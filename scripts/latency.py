@@ -1,6 +1,7 @@
 """Measure play as a player feels it, in a real session: from key to screen, the window's beat, the recorder's cost.
 
     python scripts/latency.py [WORLD] [presses=120] [device=auto] [steps=N] [threads=N] [pace=realtime]
+                               [backend=eager]     or compiled: builds the code first
 
 Keys are pressed as events at random moments; a press counts until the flip of the first frame that its action led to.
 Rounds with the recorder off and on take turns. Opens a window only where SDL_VIDEODRIVER says so (default: dummy, whose
@@ -26,6 +27,7 @@ import pygame
 import torch
 
 import worldmodel
+from worldmodel.action import Action
 from worldmodel.data.recorder import Recorder
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, START
@@ -113,12 +115,15 @@ def play(env: Recorder, presses: int, pace: str, seed: int) -> dict[str, np.ndar
 
 def main() -> None:
     """Play the rounds and print a line for each time, then all of it as JSON."""
-    options = {"presses": "120", "device": "auto", "steps": "", "threads": "", "pace": "realtime"}
+    options = {"presses": "120", "device": "auto", "steps": "", "threads": "", "pace": "realtime", "backend": "eager"}
     options |= dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
     names = [argument for argument in sys.argv[1:] if "=" not in argument]
     world = worldmodel.load(names[0] if names else worldmodel.default_world())
     threads = int(options["threads"] or max(1, torch.get_num_threads() - 1))
-    engine = worldmodel.Engine(world, options["device"], int(options["steps"] or 0) or None, threads=threads)
+    steps, backend = int(options["steps"] or 0) or None, options["backend"]
+    engine = worldmodel.Engine(world, options["device"], steps, threads=threads, backend=backend)
+    engine.reset()
+    engine.step(Action())  # builds what is to be built
     rounds: dict[bool, list[dict[str, np.ndarray]]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
@@ -140,6 +145,7 @@ def main() -> None:
     about = {"world": world.name, "device": str(engine.device), "dtype": str(engine.dtype), "steps": engine.steps}
     about |= {
         "threads": threads,
+        "backend": engine.backend,
         "pace": options["pace"],
         "driver": pygame.display.get_driver() if pygame.display.get_init() else os.environ["SDL_VIDEODRIVER"],
     }

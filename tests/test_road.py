@@ -93,6 +93,15 @@ def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
     frames = torch.randint(0, 256, (2, 96, 128, 3), dtype=torch.uint8)
     assert torch.equal(before.encode(frames), after.encode(frames))
     assert not torch.equal(before.decode(before.encode(frames)), after.decode(after.encode(frames)))
+    sources = [f"student={folder}/toy", f"data={folder}/toy", f"tokenizer={folder}/runs/decoder", "teacher=null"]
+    done = run("train.export", *sources, f"out={folder}/sharper")
+    assert done.returncode == 0, done.stderr[-4000:]
+    old, new = worldmodel.load(folder / "toy"), worldmodel.load(folder / "sharper")
+    assert new.starts == old.starts
+    assert torch.equal(new.start_frames, old.start_frames)
+    assert torch.equal(new.tokenizer.encode(frames), old.tokenizer.encode(frames))
+    kept, learnt = new.tokenizer.decoder[0].weight, after.decoder[0].weight
+    assert torch.equal(kept.bfloat16(), learnt.bfloat16())
     refused = run("train.tokenizer", *sizes, "learns=decoder")
     assert refused.returncode != 0
     assert "init names a tokenizer" in refused.stderr

@@ -1,6 +1,8 @@
 """Stage 8 of 9: a trained student -> one playable world.
 
 python -m train.export game=doom_garden         reads runs/doom_garden/dmd/, writes assets/worlds/doom_garden/
+python -m train.export game=doom_garden student=assets/worlds/doom_garden data=assets/worlds/doom_garden teacher=null \
+    tokenizer=runs/doom_garden/decoder          the same world with another decoder
 """
 
 from __future__ import annotations
@@ -52,6 +54,40 @@ class Config:
     trained_with: str
 
 
+@dataclass(frozen=True)
+class Beginnings:
+    """Starts of a world: frames uint8 (S, T, H, W, 3), moves float32 (S, T - 1, A), titles; fps, actions as JSON; and
+    what was played, in words.
+    """
+
+    frames: np.ndarray
+    moves: np.ndarray
+    titles: list[str]
+    fps: float
+    actions: dict[str, Any]
+    data: str
+
+
+def beginnings(cfg: Config) -> Beginnings:
+    """Those of a world where `data` names one, else chosen from episodes."""
+    if is_world(cfg.data):
+        world = read_bundle(cfg.data)
+        told = [line.removeprefix("Data: ").split(" in the real game")[0] for line in world.card.splitlines()
+                if line.startswith("Data: ")]  # fmt: skip
+        return Beginnings(
+            world.start_frames.numpy(), world.start_actions.numpy(), list(world.info["starts"]), world.fps,
+            world.info["actions"], told[0] if told else "play",
+        )  # fmt: skip
+    chosen = choose_starts(cfg.data, cfg.starts, cfg.context)
+    meta = chosen[0][0].meta
+    return Beginnings(
+        np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen]),
+        np.stack([episode.action_vectors()[t - cfg.context + 1 : t] for episode, t in chosen]),
+        [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen], meta.fps, meta.action_space.to_json(),
+        played([load_episode(path).meta for path in list_episodes(cfg.data)]),
+    )  # fmt: skip
+
+
 def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, int]]:
     """Moments of training play with much to see: of the half with the most colours (the exponential of their
     entropy) and edges the best one, then those whose pictures differ most from all chosen (farthest points). After
@@ -94,11 +130,14 @@ def is_cut(frames: np.ndarray) -> bool:
     return bool(((change > CUT) & (change > 2.5 * beside)).any())
 
 
-def provenance(run: str) -> dict[str, Any]:
-    """What made the weights: stage, steps, minutes and settings of a run, and of the runs it started from."""
+def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
+    """What made the weights: stage, steps, minutes and settings of a run, and of the runs it started from; of a world,
+    its student's, or its tokenizer's.
+    """
     if is_world(run):
         world = read_bundle(run)
-        return world.info["training"] | {"world": world.sha256}
+        training = world.info["training"]
+        return (training.get("tokenizer", {}) if of_tokenizer else training) | {"world": world.sha256}
     checkpoint = load_checkpoint(Path(run) / "checkpoint")
     config = checkpoint.config
     facts: dict[str, Any] = {
@@ -106,7 +145,7 @@ def provenance(run: str) -> dict[str, Any]:
         "config": {k: v for k, v in config.items() if k not in ("game", "run", "hydra")},
     }  # fmt: skip
     source = config.get("student") or config.get("teacher") or config.get("init")
-    return facts | ({"from": provenance(source)} if source else {})
+    return facts | ({"from": provenance(source, of_tokenizer=of_tokenizer)} if source else {})
 
 
 def played(metas: Sequence[Meta]) -> str:
@@ -119,15 +158,15 @@ def played(metas: Sequence[Meta]) -> str:
     return " and ".join(parts)
 
 
-def card(cfg: Config, training: dict[str, Any], metas: Sequence[Meta]) -> str:
+def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     """card.md: what it is, data, licence, how it was trained, what was measured."""
     lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student.", ""]
-    lines += [f"Data: {played(metas)} in the real game. Pictures: {cfg.game.licence}.", ""]
+    lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
-    stage: dict[str, Any] | None = training
-    while stage:
-        lines.append(f"- {stage['stage']}: {stage['steps']} steps, {stage['minutes']} minutes")
-        stage = stage.get("from")
+    for step in (training, training["tokenizer"]):
+        while step and "stage" in step:
+            lines.append(f"- {step['stage']}: {step['steps']} steps, {step['minutes']} minutes")
+            step = step.get("from")
     if cfg.report:
         gates = json.loads(Path(cfg.report).read_text())["gates"]
         lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
@@ -153,24 +192,22 @@ def main(raw: DictConfig) -> None:
     }  # fmt: skip
     if cfg.teacher:
         nets["teacher"] = load_teacher(cfg.teacher)
-    chosen = choose_starts(cfg.data, cfg.starts, cfg.context)
-    frames = np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen])
-    moves = np.stack([episode.action_vectors()[t - cfg.context + 1 : t] for episode, t in chosen])
-    meta = chosen[0][0].meta
-    training = provenance(cfg.student) | {"tokenizer": provenance(cfg.tokenizer), "alignment": ALIGNMENT}
+    begun = beginnings(cfg)
+    tokenized = provenance(cfg.tokenizer, of_tokenizer=True)
+    training = provenance(cfg.student) | {"tokenizer": tokenized, "alignment": ALIGNMENT}
     info = {
-        "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": meta.fps,
-        "actions": meta.action_space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
+        "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": begun.fps,
+        "actions": begun.actions, "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
         "noise_scale": cfg.noise_scale, "steps": cfg.steps,
-        "starts": [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen],
+        "starts": begun.titles,
         "licence": cfg.game.licence, "training": training,
     }  # fmt: skip
     out = Path(cfg.out)
     draft = out.with_name(out.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
-    text = card(cfg, training, [load_episode(path).meta for path in list_episodes(cfg.data)])
-    write_bundle(draft, info, nets, torch.from_numpy(frames), torch.from_numpy(moves), text)
-    for i, film in enumerate(frames):
+    text = card(cfg, training, begun.data)
+    write_bundle(draft, info, nets, torch.from_numpy(begun.frames), torch.from_numpy(begun.moves), text)
+    for i, film in enumerate(begun.frames):
         save_image(draft / "starts" / f"{i:02d}.png", film[-1])
     seal(draft)
     shutil.rmtree(out, ignore_errors=True)
