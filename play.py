@@ -1,14 +1,13 @@
 """Play a world: dreamed, real or replayed, in a window.
 
     python play.py                                    the default world, dreamed on this machine
-    python play.py world=doom env=real record=true    the real game, recorded to recordings/doom/
-    python play.py world=doom env=both                real and dreamed side by side
-    python play.py replay=recordings/doom/000003      watch a recording
-    python play.py replay=recordings/doom/000003 headless=true out=a.gif     film it, with the keys: mp4, gif or png
-    python play.py replay=recordings/doom/000003 verify=true     dream it again and compare every frame
-    python play.py replay=recordings/doom/000003 branch_at=450   play on from its frame 450
+    python play.py world=doom_garden env=real record=true   the real game, recorded
+    python play.py env=both                            real and dreamed side by side
+    python play.py replay=recordings/doom_garden/000003         watch a recording
+    python play.py replay=recordings/doom_garden/000003 headless=true out=a.gif   film it, keys too: mp4, gif, png
+    python play.py replay=recordings/doom_garden/000003 verify=true     dream it again and compare every frame
+    python play.py replay=recordings/doom_garden/000003 branch_at=450   play on from its frame 450
     python play.py control=script script="forward*8,left*4,fire" headless=true frames=300 out=a.mp4
-    python play.py headless=true seconds=5            no window: a tour, filmed to out/
 
 All options: conf/play.yaml. Exit code 2: one line says what to change. WORLDMODEL_TRACEBACK=1 shows where it happened.
 """

@@ -19,17 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from worldmodel.backends.compiled import (
-    Compiled,
-    Frame,
-    Recipe,
-    build,
-    build_world,
-    cache_folder,
-    example,
-    load,
-    recipe_for,
-)
+from worldmodel.backends import compiled as machine
+from worldmodel.backends.compiled import Compiled, Frame, Recipe
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.written import Written
@@ -116,7 +107,7 @@ def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
         rungs.append(Rung("e compiled pass by pass", True, partial(_compiled_passes, s)))
         rungs.append(Rung("f compiled whole frame", True, lambda: _whole(s, _compiled_apart(s), _looks_apart)))
         rungs.append(Rung("g compiled whole frame, merged", True, lambda: _whole(s, _made(s, _recipe(s)), looks_at)))
-        best = recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads())
+        best = machine.recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads())
         if best.sizes:
             rungs.append(Rung("h written whole frame", True, lambda: _whole(s, _made(s, best), looks_at)))
     return rungs
@@ -229,8 +220,8 @@ def _recipe(s: Setting) -> Recipe:
 
 def _made(s: Setting, recipe: Recipe) -> Frame:
     if not recipe.path.exists():
-        build_world(s.world, recipe)
-    code = load(recipe, WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale))
+        machine.build_world(s.world, recipe)
+    code = machine.load(recipe, WholeFrame(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale))
     if isinstance(code, Written):
         code.threads = recipe.threads  # as told, and not as is best
     return code
@@ -252,16 +243,16 @@ def _looks_apart(cache: KVCache) -> list[list[Tensor]]:
 
 
 def _built(s: Setting, kind: str, program: nn.Module, inputs: tuple[Any, ...]) -> Compiled:
-    path: Path = cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
+    path: Path = machine.cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
     if not path.exists():
-        build(program, inputs, path)
+        machine.build(program, inputs, path)
     return Compiled(path)
 
 
 def _compiled_apart(s: Setting) -> Compiled:
     program = _Apart(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale)
     cache = s.begin()[0]
-    inputs = example(s.world, s.dtype, s.steps)._replace(looks=_looks_apart(cache))
+    inputs = machine.example(s.world, s.dtype, s.steps)._replace(looks=_looks_apart(cache))
     return _built(s, "apart", program, tuple(inputs))
 
 
