@@ -27,6 +27,7 @@ from worldmodel.evaluation.control import horizontal_shift
 from worldmodel.games import DoomConfig, GameConfig
 from worldmodel.games.demos import Demo, Wad, film, find_wad, lives, read_demo, to_action, track
 from worldmodel.games.doom import BUTTONS, TICRATE, fit
+from worldmodel.games.doom_art import softened
 
 LICENCE = "Freedoom levels, art and demos, BSD-3-Clause, https://freedoom.github.io; rendered by dsda-doom (GPL-2)"
 LAGS = range(-2, 3)  # steps by which actions are moved against frames in the check
@@ -75,7 +76,8 @@ def write(cfg: Config, source: Path, player: int) -> list[str]:
     if all(complete(path, (last - first) // skip) for path, (first, last) in zip(paths, spans)):
         return names
     width, height = (int(n) for n in doom.render.removeprefix("RES_").split("X"))
-    frames = enumerate(film(demo, wad, player, (height, width)))
+    art = softened(wad, doom.blur_texels) if doom.blur_texels else None
+    frames = enumerate(film(demo, wad, player, (height, width), art))
     for path, (first, last) in zip(paths, spans):
         shutil.rmtree(path, ignore_errors=True)
         meta = Meta(

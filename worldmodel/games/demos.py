@@ -150,14 +150,16 @@ def lives(track: np.ndarray, shortest: int) -> list[tuple[int, int]]:
     return [(int(a) + 1, int(b)) for a, b in pairwise(borders) if b - a - 1 >= shortest]
 
 
-def film(demo: Demo, wad: Path, player: int, size_hw: tuple[int, int]) -> Iterator[Frame]:
+def film(demo: Demo, wad: Path, player: int, size_hw: tuple[int, int], art: Path | None = None) -> Iterator[Frame]:
     """What a player saw after each tic, uint8 (H, W, 3), one by one: frame t + 1 follows frame t by commands[t + 1].
 
-    size_hw: of the engine's picture, as ViZDoom renders it. EnvError as track.
+    size_hw: of the engine's picture, as ViZDoom renders it; art: a WAD whose pictures stand for the level's own.
+    EnvError as track.
     """
     height, width = size_hw
     count = 0
     options = ["-geom", f"{width}x{height + LOWER}w", "-viddump", "film", "-consoleplayer", str(player)]
+    options += ["-file", str(art)] if art else []
     with _running(demo, wad, options) as (pictures, _):
         words = pictures.readline().split()
         shown = (int(words[1]), int(words[0]), 3) if len(words) == 2 else (0, 0, 3)

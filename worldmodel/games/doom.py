@@ -10,7 +10,6 @@ Turning is done in exact degrees (TURN_LEFT_RIGHT_DELTA) for keys and mouse alik
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.env import EnvError, Frame
+from worldmodel.games.doom_art import softened
 from worldmodel.games.doom_map import Plan, write_wad
 from worldmodel.games.doom_rooms import RoomsConfig, rooms
 from worldmodel.games.players import PlayersConfig
@@ -45,7 +45,8 @@ class DoomConfig:
     """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
     plan; rooms: levels made from seeds, played beside those; render: a ViZDoom resolution whose width is a whole
     multiple of the frame's (rows that are too many are cut off above and below); turn_degrees: a turn key's turn in
-    one step; mouse_degrees: the mouse's most.
+    one step; mouse_degrees: the mouse's most; blur_texels: how much grain is taken from walls and floors (doom_art.soften;
+    0: art as it was drawn).
     """
 
     iwad: str
@@ -56,6 +57,7 @@ class DoomConfig:
     frame_skip: int
     turn_degrees: float
     mouse_degrees: float
+    blur_texels: float
     commands: list[str]
     players: PlayersConfig
 
@@ -109,7 +111,10 @@ class Doom:
     def _open(self) -> Any:
         vzd, config = self._vizdoom, self.config
         game = vzd.DoomGame()
-        game.set_doom_game_path(os.path.join(os.path.dirname(vzd.__file__), f"{config.iwad}.wad"))
+        iwad = Path(vzd.__file__).parent / f"{config.iwad}.wad"
+        game.set_doom_game_path(str(iwad))
+        if config.blur_texels:
+            game.add_game_args(f"-file {softened(iwad, config.blur_texels)}")
         if plans := config.plans():
             wad = Path(self._scratch.name) / "plans.wad"
             write_wad(wad, plans)

@@ -12,10 +12,11 @@ Map units are Doom's: a player is 32 wide and 56 high, steps up 24 at most. +x i
 from __future__ import annotations
 
 import random
-import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+
+from worldmodel.games.doom_art import Lump, pack_wad
 
 ROCK = "#"
 OPENS = (
@@ -169,12 +170,7 @@ def textmap(plan: Plan) -> str:
 
 def write_wad(path: Path, plans: dict[str, Plan]) -> None:
     """Write levels by their names (at most eight letters) into one PWAD."""
-    lumps = []
+    lumps: list[Lump] = []
     for name, plan in plans.items():
         lumps += [(name, b""), ("TEXTMAP", textmap(plan).encode()), ("ENDMAP", b"")]
-    bodies = b"".join(data for _, data in lumps)
-    directory, at = b"", 12
-    for lump, data in lumps:
-        directory += struct.pack("<ii8s", at, len(data), lump.encode())
-        at += len(data)
-    path.write_bytes(b"PWAD" + struct.pack("<ii", len(lumps), at) + bodies + directory)
+    path.write_bytes(pack_wad(lumps))
