@@ -45,8 +45,7 @@ class DoomConfig:
     """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
     plan; rooms: levels made from seeds, played beside those; render: a ViZDoom resolution whose width is a whole
     multiple of the frame's (rows that are too many are cut off above and below); turn_degrees: a turn key's turn in
-    one step; mouse_degrees: the mouse's most; blur_texels: how much grain is taken from walls and floors (doom_art.soften;
-    0: art as it was drawn).
+    one step; mouse_degrees: the mouse's most; blur_texels: grain taken off walls and floors (doom_art; 0: none).
     """
 
     iwad: str
