@@ -6,7 +6,7 @@ import torch
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig, principal_start, to_pixels
 from worldmodel.tokenizer.loss import ReconstructionConfig, psnr, reconstruction_loss, sharpness
 
-LOSS = {"l1": 1.0, "mse": 4.0, "edges": 0.3, "texture": 1.0, "latent": 0.0, "latent_noise": 0.0}
+LOSS = {"l1": 1.0, "mse": 4.0, "edges": 0.3, "texture": 1.0, "texture_apart": 2, "latent": 0.0, "latent_noise": 0.0}
 
 
 def config(**changes):
@@ -116,10 +116,26 @@ def test_a_perfect_reconstruction_costs_nothing_and_blur_costs_texture():
     pixels = to_pixels(frames(3))
     blurred = torch.nn.functional.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
     weights = ReconstructionConfig(**LOSS)
-    only_texture = ReconstructionConfig(**dict.fromkeys(LOSS, 0.0) | {"texture": 1.0})
+    only_texture = ReconstructionConfig(**dict.fromkeys(LOSS, 0.0) | {"texture": 1.0, "texture_apart": 2})
     raw = torch.zeros(3, 5, 3, 4)
     assert reconstruction_loss(pixels, pixels, raw, weights) == 0
     assert reconstruction_loss(blurred, pixels, raw, only_texture) > 0.01
+
+
+def test_a_checkerboard_is_no_texture_for_pixels_two_apart():
+    pixels = torch.zeros(2, 3, 24, 32)
+    board = pixels.clone()
+    board[..., ::2, ::2] = board[..., 1::2, 1::2] = 0.05
+    raw = torch.zeros(2, 5, 3, 4)
+    for apart, pays in ((1, True), (2, False)):
+        loss = ReconstructionConfig(**dict.fromkeys(LOSS, 0.0) | {"texture": 1.0, "texture_apart": apart})
+        assert (reconstruction_loss(board, pixels, raw, loss) > 0.01) == pays
+
+
+def test_a_checkerboard_is_not_sharp():
+    board = torch.full((3, 24, 32, 3), 100, dtype=torch.uint8)
+    board[:, ::2, ::2] = board[:, 1::2, 1::2] = 110
+    assert sharpness(board).tolist() == [0.0] * 3
 
 
 def test_psnr_of_equal_frames_is_60_and_of_a_known_error_is_known():

@@ -52,7 +52,7 @@ def moving(last: np.ndarray, real: np.ndarray) -> np.ndarray:
 def traits(clip: np.ndarray) -> np.ndarray:
     """What a clip (T, H, W, 3) is like: float32 (T, 3), grey levels.
 
-    sharpness   mean |difference of neighbouring pixels in a row| (tokenizer.loss.sharpness)
+    sharpness   mean |difference of pixels two apart in a row| (tokenizer.loss.sharpness)
     brightness  mean of all pixels and channels
     motion      mean |x_t - x_(t-1)|; 0 for the first frame
     """
