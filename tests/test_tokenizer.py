@@ -4,9 +4,18 @@ import pytest
 import torch
 
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig, principal_start, to_pixels
-from worldmodel.tokenizer.loss import ReconstructionConfig, psnr, reconstruction_loss, sharpness
+from worldmodel.tokenizer.loss import ReconstructionConfig, _dct, local_spectrum, psnr, reconstruction_loss, sharpness
 
-LOSS = {"l1": 1.0, "mse": 4.0, "edges": 0.3, "texture": 1.0, "texture_apart": 2, "latent": 0.0, "latent_noise": 0.0}
+LOSS = {
+    "l1": 1.0,
+    "mse": 4.0,
+    "edges": 0.3,
+    "texture": 1.0,
+    "texture_apart": 2,
+    "spectrum": 1.0,
+    "latent": 0.0,
+    "latent_noise": 0.0,
+}
 
 
 def config(**changes):
@@ -130,6 +139,28 @@ def test_a_checkerboard_is_no_texture_for_pixels_two_apart():
     for apart, pays in ((1, True), (2, False)):
         loss = ReconstructionConfig(**dict.fromkeys(LOSS, 0.0) | {"texture": 1.0, "texture_apart": apart})
         assert (reconstruction_loss(board, pixels, raw, loss) > 0.01) == pays
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_stripes_are_no_grain(period):
+    only_spectrum = ReconstructionConfig(**dict.fromkeys(LOSS, 0.0) | {"spectrum": 1.0, "texture_apart": 2})
+    grain = 0.05 * torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    other = 0.05 * torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(1))
+    place = torch.arange(48)[:, None] + torch.arange(64)
+    stripes = torch.where(place % period < period // 2, 0.05, -0.05).expand_as(grain)
+    raw = torch.zeros(2, 5, 3, 4)
+    costs = [
+        reconstruction_loss(x, grain, raw, only_spectrum).item() for x in (other, stripes, torch.zeros_like(grain))
+    ]
+    assert costs[0] < 0.6 * costs[1]
+    assert costs[0] < 0.6 * costs[2]
+
+
+def test_a_local_spectrum_keeps_the_energy_of_a_block():
+    pixels = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    waves = _dct(8).reshape(63, 64)
+    torch.testing.assert_close(waves @ waves.T, torch.eye(63))
+    assert local_spectrum(pixels).shape == (3, 63, 1, 1)
 
 
 def test_a_checkerboard_is_not_sharp():
