@@ -2,6 +2,7 @@
 
 WorldError   what is wrong with a world, in one line; refuse: raise it
 files_of     folder or zip -> name -> content
+student_file the name of a tier's file
 check_sums   against sha256sums
 text_of      a text that can be shown
 """
@@ -14,9 +15,11 @@ import zipfile
 from pathlib import Path
 from typing import NoReturn
 
-NAME = re.compile(r"(world\.json|card\.md|LICENSE|sha256sums|[a-z]+\.safetensors|starts/[a-z0-9-]+\.png)")
+WEIGHTS = r"[a-z]+\.safetensors|student-[a-z0-9]+\.safetensors"
+NAME = re.compile(rf"(world\.json|card\.md|LICENSE|sha256sums|{WEIGHTS}|starts/[a-z0-9-]+\.png)")
 NEEDED = ("world.json", "student.safetensors", "tokenizer.safetensors", "starts.safetensors", "card.md", "sha256sums")
 MOST_BYTES, MOST_FILES = 2**31, 200
+DEFAULT_TIER = "default"  # the one of student.safetensors
 
 
 class WorldError(ValueError):
@@ -28,15 +31,20 @@ def refuse(path: Path, reason: str) -> NoReturn:
     raise WorldError(f"{path}: {reason}. Get the world again, or export it anew with python -m train.export.")
 
 
-def files_of(path: Path) -> dict[str, bytes]:
-    """Name -> content, after checking names, kinds and sizes."""
+def student_file(tier: str) -> str:
+    """Where the student of a tier lies."""
+    return "student.safetensors" if tier == DEFAULT_TIER else f"student-{tier}.safetensors"
+
+
+def files_of(path: Path, only: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Name -> content, after checking names, kinds and sizes of all. only: some that every world has are enough."""
     if path.is_dir():
         found = [p for p in path.rglob("*") if not p.is_dir()]
         sizes = {p.relative_to(path).as_posix(): p.lstat().st_size for p in found}
         if any(p.is_symlink() for p in path.rglob("*")):
             refuse(path, "holds a symbolic link")
         _check_names(path, list(sizes), sum(sizes.values()))
-        return {name: (path / name).read_bytes() for name in sizes}
+        return {name: (path / name).read_bytes() for name in only or sizes}
     if not path.is_file():
         raise WorldError(f"{path}: no such world. python play.py world=? lists the bundled ones.")
     try:
@@ -45,7 +53,7 @@ def files_of(path: Path) -> dict[str, bytes]:
             if any(m.compress_type != zipfile.ZIP_STORED for m in members):
                 refuse(path, "is a compressed zip; a world is stored uncompressed")
             _check_names(path, [m.filename for m in members], sum(m.file_size for m in members))
-            return {m.filename: archive.read(m) for m in members}
+            return {name: archive.read(name) for name in only or [m.filename for m in members]}
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
         refuse(path, f"is not a world bundle ({error})")
 
