@@ -6,7 +6,7 @@ build        make code by torch's compiler: a minute or two of a core, and a C++
 Compiled     such code as a function, called like WholeFrame
 Candidate    code on its way: a quiet process builds it, a thread loads it and checks it against a frame of play
 
-python -m worldmodel.backends.compiled WORLD STEPS DTYPE THREADS builds in this process, at the lowest priority.
+python -m worldmodel.backends.compiled WORLD TIER STEPS DTYPE THREADS builds in this process, at the lowest priority.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from worldmodel.backends import written
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.native import Native
-from worldmodel.bundle import World, read_bundle
+from worldmodel.bundle import DEFAULT_TIER, World, read_bundle
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,8 @@ class Inputs(NamedTuple):
 @dataclass(frozen=True)
 class Recipe:
     """Whole frames of a world with so many steps, in a precision (float32, bfloat16), on so many threads. sizes: of
-    code written by hand, which serves every world of these sizes; None: torch's compiler makes it for this world.
+    code written by hand, which serves every world of these sizes; None: torch's compiler makes it for this world, in
+    this tier.
     """
 
     world: Path
@@ -74,6 +75,7 @@ class Recipe:
     dtype: str
     threads: int
     sizes: written.Sizes | None = None
+    tier: str = DEFAULT_TIER
 
     @property
     def path(self) -> Path:
@@ -81,7 +83,7 @@ class Recipe:
         if self.sizes:
             return cache_folder() / f"written-{_digest([*self.sizes.definitions(), _processor()], WRITTEN)}.so"
         capability = torch.backends.cpu.get_cpu_capability()
-        parts = [self.sha256, self.steps, self.dtype, self.threads, torch.__version__, capability]
+        parts = [self.sha256, self.tier, self.steps, self.dtype, self.threads, torch.__version__, capability]
         return cache_folder() / f"frame-{_digest(parts, SOURCES)}.so"
 
 
@@ -90,7 +92,7 @@ def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Re
     sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
     name = str(dtype).removeprefix("torch.")
     best = sizes if written.can_write(sizes) else None
-    return Recipe(world.path, world.sha256, steps, name, threads, best)
+    return Recipe(world.path, world.sha256, steps, name, threads, best, world.tier)
 
 
 def _digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
@@ -252,7 +254,7 @@ def build_beside(recipe: Recipe, stop: threading.Event) -> None:
     if recipe.path.exists():
         return
     recipe.path.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [str(recipe.world), str(recipe.steps), recipe.dtype, str(recipe.threads)]
+    arguments = [str(recipe.world), recipe.tier, str(recipe.steps), recipe.dtype, str(recipe.threads)]
     command = [sys.executable, "-m", "worldmodel.backends.compiled", *arguments]
     note = recipe.path.with_suffix(".log")
     with note.open("w") as lines:
@@ -279,11 +281,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Build for WORLD STEPS DTYPE THREADS."""
-    folder, steps, dtype, threads = arguments
+    """Build for WORLD TIER STEPS DTYPE THREADS."""
+    folder, tier, steps, dtype, threads = arguments
     if hasattr(os, "nice"):
         os.nice(19)
-    world = read_bundle(folder)
+    world = read_bundle(folder, tier)
     build_world(world, recipe_for(world, int(steps), getattr(torch, dtype), int(threads)))
 
 
