@@ -2,7 +2,7 @@
 
 python -m train.evaluate world=doom_garden                          writes out/evaluate/doom_garden/
 python -m train.evaluate run=runs/doom_garden/consistency teacher=runs/doom_garden/teacher
-python -m train.evaluate world=doom_garden tier=small               a few minutes, wide intervals
+python -m train.evaluate world=doom_garden evaluation/tier=small    a few minutes, wide intervals
 The real game is played once and kept (train/reference.py); a second evaluation with the same settings reads it.
 """
 
