@@ -276,12 +276,6 @@ def test_a_state_of_another_tier_is_refused_with_the_tier_that_takes_it(path, tm
     assert np.array_equal(small.load_state(old), small.load_state(small.state()))
 
 
-def test_the_meters_name_the_tier_where_there_are_several(path, tmp_path):
-    tall = add_big(shutil.copytree(path, tmp_path / "tall"))
-    assert worldmodel.Engine(worldmodel.load(tall, "big"), "cpu").gauges()["tier"] == "big, 0.2 M"
-    assert engine(path).gauges().keys() == {"window"}
-
-
 def test_a_world_can_begin_at_a_picture_or_after_real_play(path):
     env = engine(path)
     picture = np.full((16, 24, 3), 90, np.uint8)

@@ -201,10 +201,9 @@ class Engine:
         return self.frames.status
 
     def gauges(self) -> dict[str, str]:
-        """Name -> value, for people: how full the memory is; in which of a world's tiers this is."""
-        window, world = self.model.config.sight.window, self.world
-        tier = {"tier": f"{world.tier}, {world.tiers[world.tier] / 1e6:.1f} M"} if len(world.tiers) > 1 else {}
-        return {"window": f"{min(self._cache.length, window)} of {window} frames", **tier}
+        """Name -> value, for people: how full the memory is."""
+        window = self.model.config.sight.window
+        return {"window": f"{min(self._cache.length, window)} of {window} frames"}
 
     @property
     def _pending(self) -> Moment | None:

@@ -81,10 +81,10 @@ class Recipe:
     def path(self) -> Path:
         """Where the code lies: the name says of which world or sizes, sources, torch and processor it is."""
         if self.sizes:
-            return cache_folder() / f"written-{_digest([*self.sizes.definitions(), _processor()], WRITTEN)}.so"
+            return cache_folder() / f"written-{digest([*self.sizes.definitions(), processor()], WRITTEN)}.so"
         capability = torch.backends.cpu.get_cpu_capability()
         parts = [self.sha256, self.tier, self.steps, self.dtype, self.threads, torch.__version__, capability]
-        return cache_folder() / f"frame-{_digest(parts, SOURCES)}.so"
+        return cache_folder() / f"frame-{digest(parts, SOURCES)}.so"
 
 
 def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Recipe:
@@ -95,14 +95,15 @@ def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Re
     return Recipe(world.path, world.sha256, steps, name, threads, best, world.tier)
 
 
-def _digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
+def digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
+    """A short name for values and for the text of our own files."""
     sources = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
     return hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources)).hexdigest()[
         :24
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
     """What this processor can do, in its own words: code for it may not run on another."""
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
