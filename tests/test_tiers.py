@@ -13,6 +13,7 @@ from worlds import add_big, make_world
 
 import play
 import worldmodel
+from train import evaluate
 from worldmodel import Action, tiers
 from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
@@ -267,3 +268,12 @@ def test_the_menu_names_the_tier_of_a_save_that_this_one_cannot_load(window, tmp
     big.save(2, {"seed": 3}, np.zeros((4, 6, 3), np.uint8), 41)
     session = Session(FakeEnv(), window, slots=small)
     assert pages(session)["Load"]()[0].value.endswith("frame 41, tier big")
+
+
+def test_an_evaluation_judges_the_tier_that_is_named_and_its_report_has_a_name_of_its_own(path):
+    told = ["run=null", f"world={path}", "world_tier=big", "device=cpu"]
+    cfg = typed(evaluate.Config, composed("evaluate", *told))
+    world = worldmodel.load(path, cfg.world_tier)
+    assert evaluate.dreamers(cfg, world).student.model.config.width == 64
+    assert evaluate.name_of(cfg, world) == "tall-big"
+    assert evaluate.name_of(cfg, worldmodel.load(path)) == "tall"
