@@ -6,7 +6,8 @@ measure    play every tier for some frames, and keep what they took, for the nex
 
 Nothing is measured before play: the first frame is never late for it, and nothing disturbs what is measured after.
 So the first play is in the smallest tier. A tier is measured by the code that would play it: machine code where that
-lies in the cache, else eager; and again when there is other code for it. What is kept lies beside the machine code.
+lies in the cache, else eager; and again when there is other code for it, or where others kept the machine busy, so that
+what was seen is not what it can. What is kept lies beside the machine code.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WARM_UP = 8  # frames that are not judged
 FRAMES = 40  # judged, by their p90
 MOST_S = 3.0  # for one tier's frames; one that is too slow for this world needs no more of them
 FEWEST = 3  # frames judged all the same
+BUSY = 1.5  # times the thread's own time that frames take on a CPU that others want too
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Setting:
 
 
 class Pace(NamedTuple):
-    """Milliseconds that 9 of 10 frames took at most, and the code that made them."""
+    """Milliseconds that 9 of 10 frames took at most, the code that made them, and whether nobody was in their way."""
 
     p90_ms: float
     code: str
+    is_quiet: bool
 
 
 class Choice(NamedTuple):
@@ -82,8 +85,8 @@ def choose(setting: Setting) -> Choice:
 
 
 def measure(setting: Setting, say: Callable[[str], None]) -> None:
-    """Keep the pace of every tier that was not yet measured by the code that would play it now, and say all in a line;
-    nothing where there is one tier, or all is known.
+    """Keep the pace of every tier that was not yet measured in quiet by the code that would play it now, and say all in
+    a line; nothing where there is one tier, or all is known.
     """
     offer = worldmodel.offer(setting.world)
     if len(offer.tiers) == 1:
@@ -94,16 +97,17 @@ def measure(setting: Setting, say: Callable[[str], None]) -> None:
     for tier in offer.tiers:
         world = worldmodel.load(setting.world, tier)
         code = code_for(world, setting)
-        if tier not in known or known[tier].code != code:
+        if tier not in known or known[tier].code != code or not known[tier].is_quiet:
             try:
-                paces[tier] = Pace(p90_of(world, setting, code), code)
+                paces[tier] = pace_of(world, setting, code)
             except WorldError as error:  # no levels for so many steps, or code that cannot be loaded
                 log.warning("tier %s is not measured: %s", tier, error)
     if paces != known:
         _keep(place, paces)
         told = ", ".join(f"{tier} {pace.p90_ms:.1f} ms ({pace.code})" for tier, pace in paces.items())
         most_ms = (1 - setting.headroom) * 1000 / offer.fps
-        say(f"tiers: {told}; {most_ms:.1f} allowed: tier={_largest(offer, paces, setting.headroom)} from now on")
+        busy = "" if all(pace.is_quiet for pace in paces.values()) else " (on a busy machine: measured again next time)"
+        say(f"tiers: {told}; {most_ms:.1f} allowed: tier={_largest(offer, paces, setting.headroom)} from now on{busy}")
 
 
 def code_for(world: World, setting: Setting) -> str:
@@ -116,19 +120,22 @@ def code_for(world: World, setting: Setting) -> str:
     return "compiled" if recipe.path.exists() else "eager"
 
 
-def p90_of(world: World, setting: Setting, code: str) -> float:
-    """Milliseconds that 9 of 10 steps of an Engine stay below, with nothing else to do."""
+def pace_of(world: World, setting: Setting, code: str) -> Pace:
+    """Of the steps of an Engine with nothing else to do."""
     engine = Engine(world, setting.device, setting.steps, threads=setting.threads, backend=code)
     engine.reset()
     taken: list[float] = []
+    own = time.thread_time()
     until = time.perf_counter() + MOST_S
     while len(taken) < WARM_UP + FRAMES and (len(taken) < FEWEST + 1 or time.perf_counter() < until):
         begun = time.perf_counter()
         engine.step(Action())
         taken.append(1000 * (time.perf_counter() - begun))
+    own_ms = 1000 * (time.thread_time() - own)
+    is_quiet = device_of(setting.device).type != "cpu" or sum(taken) <= BUSY * own_ms
     engine.close()
     judged = taken[WARM_UP:] if len(taken) > WARM_UP + FEWEST else taken[1:]
-    return round(float(np.percentile(judged, 90)), 2)
+    return Pace(round(float(np.percentile(judged, 90)), 2), code, is_quiet)
 
 
 def _largest(offer: Offer, paces: dict[str, Pace], headroom: float) -> str:
@@ -148,7 +155,7 @@ def _load(place: Path) -> dict[str, Pace]:
     """What is kept; nothing where there is no such file, or it is damaged."""
     try:
         read = json.loads(place.read_text(encoding="utf-8"))
-        return {str(tier): Pace(float(p90_ms), str(code)) for tier, (p90_ms, code) in read.items()}
+        return {str(tier): Pace(float(p90), str(code), bool(quiet)) for tier, (p90, code, quiet) in read.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
