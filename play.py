@@ -41,7 +41,7 @@ from worldmodel.config import typed
 from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
-from worldmodel.env import Env, EnvError, Frame, Sampled
+from worldmodel.env import Env, EnvError, Sampled
 from worldmodel.ui.bindings import load_keys
 from worldmodel.ui.control import Opening
 from worldmodel.ui.film import export_episode
@@ -54,10 +54,10 @@ from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, lo
 from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
-from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, open_venue, peek
+from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, measure_tiers, open_venue, peek
 
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
-FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
+FROM_THE_START: Any = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": "", "tier": "auto"}
 say = partial(print, flush=True)
 
 
@@ -147,6 +147,8 @@ def play(cfg: Config, notice: str = "") -> tuple[Config | None, str | None]:
     is_windowed = not cfg.verify and has_display() if cfg.headless == "auto" else not cfg.headless
     if is_windowed:
         wanted, problem = play_in_window(cfg, notice)
+        if not wanted:
+            measure_tiers(cfg, say)
         return (replace(cfg, **FROM_THE_START | wanted) if wanted else None), problem
     if cfg.headless == "auto" and not cfg.verify:
         say(f"no display: playing a tour of {cfg.seconds:g} s instead")
@@ -221,11 +223,8 @@ def library(cfg: Config, venue: Venue) -> Library:
     folder = venue.env.folder if isinstance(venue.env, Recorder) else Path(str(cfg.replay)).parent
     others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
     here = None if cfg.replay else cfg.world or worldmodel.default_world()
-
-    def picture(name: str) -> Frame | None:
-        return venue.starts[0][1] if name == here and venue.starts else look_at(name)[1]
-
-    shown = (venue.starts, here, Pictures(picture), Pictures(look_into))
+    first = Pictures(lambda name: venue.starts[0][1] if name == here and venue.starts else look_at(name)[1])
+    shown = (venue.starts, here, () if cfg.replay else venue.tiers, first, Pictures(look_into))
     return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), *shown)
 
 

@@ -1,15 +1,17 @@
 """Frames by different code: alike to rounding, each repeatable to the byte, changed only between frames."""
 
 import shutil
+import threading
 
 import numpy as np
 import pytest
 import torch
-from worlds import make_world
+from worlds import add_big, make_world
 
 import worldmodel
 import worldmodel.backends.play
 from worldmodel import Action
+from worldmodel.backends import compiled
 from worldmodel.backends.compiled import Candidate, Recipe, example
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.place import dtype_of
@@ -179,10 +181,39 @@ def test_an_unknown_backend_is_refused(path):
             engine(path, wish)
 
 
-def test_code_for_other_sources_steps_or_threads_lies_elsewhere(tmp_path):
+def test_code_for_other_sources_tiers_steps_or_threads_lies_elsewhere(tmp_path):
     recipes = [Recipe(tmp_path, "a", 2, "float32", 1), Recipe(tmp_path, "b", 2, "float32", 1),
-               Recipe(tmp_path, "a", 1, "float32", 1), Recipe(tmp_path, "a", 2, "float32", 2)]  # fmt: skip
-    assert len({recipe.path for recipe in recipes}) == 4
+               Recipe(tmp_path, "a", 1, "float32", 1), Recipe(tmp_path, "a", 2, "float32", 2),
+               Recipe(tmp_path, "a", 2, "float32", 1, tier="big")]  # fmt: skip
+    assert len({recipe.path for recipe in recipes}) == 5
+
+
+def test_the_building_process_builds_the_tier_that_is_played(path, tmp_path, monkeypatch):
+    """It is told by words on its command line, which once named the world alone."""
+
+    class Here:
+        """The process, as a call."""
+
+        returncode = 0
+
+        def __init__(self, command, **how):
+            compiled.main(command[3:])
+
+        def poll(self):
+            return 0
+
+    def build(world, recipe):
+        built.append((world.tier, recipe))
+        recipe.path.touch()
+
+    built = []
+    monkeypatch.setattr(compiled.subprocess, "Popen", Here)
+    monkeypatch.setattr(compiled, "build_world", build)
+    monkeypatch.setattr(compiled.os, "nice", lambda by: None)
+    world = worldmodel.load(add_big(shutil.copytree(path, tmp_path / "tall")), "big")
+    recipe = compiled.recipe_for(world, 2, torch.float32, 1)
+    compiled.build_beside(recipe, threading.Event())
+    assert built == [("big", recipe)]
 
 
 @needs_compiler

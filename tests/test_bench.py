@@ -1,11 +1,12 @@
 """The bench measures engines that make the same frames, and says which do not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from worlds import make_world
+from worlds import add_big, make_world
 
 import worldmodel
 from worldmodel.bench.__main__ import main, options
@@ -38,6 +39,20 @@ def test_the_report_names_every_rung_its_gate_and_the_limit(path, tmp_path, caps
     assert sorted(found["envs"]) == ["1", "3"]
     assert "products alone" in capsys.readouterr().out
     assert (tmp_path / "out/bench.svg").read_text().startswith("<svg")
+
+
+def test_another_tier_is_measured_where_it_is_asked_for(path, tmp_path, capsys):
+    tall = add_big(shutil.copytree(path, tmp_path / "tall"))
+    small = ["frames=3", "parity=12", "contended=false", "first=false", "dtype=float32", "only=d"]
+    gflop = {}
+    for tier in ("default", "big"):
+        assert main([f"world={tall}", f"tier={tier}", f"out={tmp_path / tier}", *small]) == 0
+        found = json.loads((tmp_path / tier / "bench.json").read_text())
+        assert found["settings"]["tier"] == tier
+        gflop[tier] = found["limit"]["gflop"]
+    assert gflop["big"] > 2 * gflop["default"]
+    assert main([f"world={tall}", "tier=huge", *small]) == 2
+    assert "there are default, big" in capsys.readouterr().err
 
 
 def test_a_rung_over_the_gate_does_not_pass():

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from worlds import ACTIONS, make_world
+from worlds import ACTIONS, add_big, make_world
 
-from worldmodel.bundle import WorldError, read_bundle, read_teacher, seal
+from worldmodel.bundle import WorldError, read_bundle, read_offer, read_teacher, seal
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,110 @@ def test_no_damage_to_a_header_gets_past_as_anything_but_a_world_error(folder):
             seal(folder)
         except WorldError:
             continue
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory):
+    """A world of two tiers."""
+    return add_big(make_world(tmp_path_factory.mktemp("world") / "tall"), noise_scale=1.5)
+
+
+@pytest.fixture
+def tiers(tall, tmp_path):
+    return shutil.copytree(tall, tmp_path / "copy")
+
+
+def packed(folder, path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(folder).as_posix())
+    return path
+
+
+def test_a_tier_is_another_student_for_the_same_tokenizer_and_starts(tall, tmp_path):
+    for path in (tall, packed(tall, tmp_path / "a.world")):
+        small, big = read_bundle(path), read_bundle(path, "big")
+        assert (small.tier, big.tier, small.sha256) == ("default", "big", big.sha256)
+        assert small.tiers == big.tiers == {"default": 39_173, "big": 202_213}
+        assert (small.model.config.width, big.model.config.width, big.model.config.layers) == (32, 64, 3)
+        assert (small.noise_scale, big.noise_scale, big.sigmas) == (1.25, 1.5, small.sigmas)
+        assert torch.equal(small.start_frames, big.start_frames)
+
+
+def test_an_offer_tells_the_tiers_of_a_world_by_size_without_its_weights(good, tall, tiers):
+    (tiers / "student-big.safetensors").write_bytes(b"no weights")
+    assert read_offer(tiers).tiers == ["default", "big"]
+    assert read_offer(tall) == read_offer(tiers)
+    assert read_offer(good).tiers == ["default"]
+    assert read_offer(good).sha256 == read_bundle(good).sha256
+
+
+def test_another_tier_changes_no_file_of_a_world_but_its_description_and_sums(tmp_path):
+    def files(folder):
+        return {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    world = make_world(tmp_path / "tiny")
+    before = files(world)
+    after = files(add_big(world))
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"world.json", "sha256sums", "student-big.safetensors"}
+    described = json.loads(after["world.json"])
+    assert described.pop("tiers").keys() == {"big"}
+    assert described == json.loads(before["world.json"])
+
+
+def test_a_tier_that_is_not_there_is_refused_with_those_that_are(good, tall):
+    with pytest.raises(WorldError, match="no tier 'huge'; there are default, big, and auto chooses"):
+        read_bundle(tall, "huge")
+    with pytest.raises(WorldError, match="no tier 'big'; there are default, and auto"):
+        read_bundle(good, "big")
+
+
+@pytest.mark.parametrize("tier", ["default", "big"])
+def test_one_flipped_bit_of_any_tier_is_found(tiers, tier):
+    data = bytearray((tiers / "student-big.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tiers / "student-big.safetensors").write_bytes(data)
+    with pytest.raises(WorldError, match=r"student-big\.safetensors is damaged"):
+        read_bundle(tiers, tier)
+
+
+OF_TIERS = {
+    "sizes that are not the file's": lambda b: {"big": b | {"model": b["model"] | {"layers": 2}}},
+    "parameters that it has not": lambda b: {"big": b | {"params": 7}},
+    "an unknown key": lambda b: {"big": b | {"exec": "rm"}},
+    "a missing key": lambda b: {"big": {k: v for k, v in b.items() if k != "params"}},
+    "a wrong type": lambda b: {"big": b | {"steps": "two"}},
+    "no levels for its steps": lambda b: {"big": b | {"steps": 5}},
+    "a huge size": lambda b: {"big": b | {"model": b["model"] | {"width": 10**9}}},
+    "noise that deafens": lambda b: {"big": b | {"noise_scale": 30.0}},
+    "no description": lambda b: {"big": None},
+    "a name that means something else": lambda b: {"big": b, "auto": b},
+    "a name that leaves the folder": lambda b: {"big": b, "../up": b},
+    "a file that is not there": lambda b: {"big": b, "huge": b},
+    "a file that is not described": lambda b: {},
+    "more than anybody needs": lambda b: {f"t{i}": b for i in range(30)},
+}
+
+
+@pytest.mark.parametrize("change", OF_TIERS.values(), ids=OF_TIERS.keys())
+def test_a_tier_that_is_off_is_refused_in_one_line_whichever_is_played(tiers, change):
+    whole = json.loads((tiers / "world.json").read_text())
+    whole["tiers"] = change(whole["tiers"]["big"])
+    (tiers / "world.json").write_text(json.dumps(whole))
+    with pytest.raises(WorldError) as caught:
+        seal(tiers)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_a_tier_that_are_not_sane_are_not_sealed(tiers):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tiers / "student-big.safetensors")
+    weights["head.weight"].fill_(float("nan"))
+    save_file(weights, tiers / "student-big.safetensors")
+    with pytest.raises(WorldError, match=r"student-big\.safetensors: head\.weight holds numbers that are not finite"):
+        seal(tiers)
 
 
 def test_an_unknown_world_is_named_with_those_that_exist():

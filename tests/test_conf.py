@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
 NEEDED = {"evaluate": ["run=runs/some"]}  # what a script asks of its caller
 FITS = {"tokens=doom": ["game=doom"]}  # options that fit some others only
-GROUPS = {folder.name: sorted(f.stem for f in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()}
+FOLDERS = {path.parent for path in CONF.rglob("*.yaml")} - {CONF}
+GROUPS = {folder.relative_to(CONF).as_posix(): sorted(f.stem for f in folder.glob("*.yaml")) for folder in FOLDERS}
 
 
 def script(root):

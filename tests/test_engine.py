@@ -1,12 +1,13 @@
 """The engine dreams what rollout dreams, and its past can be kept and returned to exactly."""
 
+import shutil
 import time
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from worlds import make_world
+from worlds import add_big, make_world
 
 import worldmodel
 import worldmodel.engine
@@ -259,6 +260,20 @@ def test_a_state_of_another_world_is_refused(path):
     env.reset()
     with pytest.raises(WorldError, match="another world"):
         env.load_state(env.state() | {"world": "0" * 64})
+
+
+def test_a_state_of_another_tier_is_refused_with_the_tier_that_takes_it(path, tmp_path):
+    tall = add_big(shutil.copytree(path, tmp_path / "tall"))
+    small, big = (worldmodel.Engine(worldmodel.load(tall, tier), "cpu") for tier in ("default", "big"))
+    for env in (small, big):
+        env.reset()
+        env.step(Action())
+    with pytest.raises(WorldError, match="saved in tier big, not default: play with tier=big"):
+        small.load_state(big.state())
+    old = {key: value for key, value in small.state().items() if key != "tier"}  # from before there were tiers
+    with pytest.raises(WorldError, match="play with tier=default"):
+        big.load_state(old)
+    assert np.array_equal(small.load_state(old), small.load_state(small.state()))
 
 
 def test_a_world_can_begin_at_a_picture_or_after_real_play(path):

@@ -1,9 +1,16 @@
-"""Starts of a world: moments after which play goes on. Its card: who played."""
+"""Starts of a world: moments after which play goes on. Its card: who played. Its tiers: they leave all else alone."""
+
+import json
 
 import numpy as np
+import pytest
+from test_conf import composed
+from worlds import make_full_world, make_world
 
-from train.export import is_cut, played
+from train.export import Config, export, is_cut, played
 from worldmodel.action import ActionSpace
+from worldmodel.bundle import WorldError, read_bundle
+from worldmodel.config import typed
 from worldmodel.data.episode import Meta
 
 WIDE = np.random.default_rng(0).integers(0, 256, (32, 160, 3)).astype(np.uint8)
@@ -29,3 +36,38 @@ def test_a_card_tells_scripted_play_from_human_play():
     assert played(walks) == "1.5 hours of scripted play (episodes: 2)"
     text = "1.5 hours of scripted play (episodes: 2) and 0.2 hours of human play (episodes: 1)"
     assert played([*walks, meta("human", 7_200)]) == text
+
+
+def exported(world, student, tier, *more):
+    export(typed(Config, composed("export", f"out={world}", f"student={student}", f"tier={tier}", *more)))
+
+
+def test_a_tier_joins_a_world_and_leaves_all_else_as_it_was(tmp_path):
+    world, other = make_world(tmp_path / "tiny"), make_world(tmp_path / "other", far=2, every=4)
+    before = {p.name: p.read_bytes() for p in world.rglob("*") if p.is_file()}
+    exported(world, other, "keen", "noise_scale=1.25", "steps=1")
+    after = {p.name: p.read_bytes() for p in world.rglob("*") if p.is_file()}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "world.json", "sha256sums", "student-keen.safetensors"
+    }  # fmt: skip
+    own = json.loads(after["world.json"])["tiers"]["keen"]
+    assert own.keys() == {"model", "params", "training", "steps"}  # noise_scale and sigmas are the world's
+    keen = read_bundle(world, "keen")
+    assert (keen.steps, keen.noise_scale, keen.model.config.sight.far) == (1, 1.25, 2)
+    exported(world, other, "keen", "noise_scale=1.4")  # again: the new one instead
+    assert (read_bundle(world, "keen").noise_scale, read_bundle(world).noise_scale) == (1.4, 1.25)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["other", "tiny"]
+
+
+def test_a_tier_that_cannot_join_leaves_the_world_alone(tmp_path):
+    world, other = make_world(tmp_path / "tiny"), make_full_world(tmp_path / "other")
+    sha256 = read_bundle(world).sha256
+    with pytest.raises(ValueError, match="of another world"):
+        exported(world, other, "big")
+    with pytest.raises(ValueError, match="a tier's name is"):
+        exported(world, world, "Big-1")
+    with pytest.raises(ValueError, match="no folder of a world"):
+        exported(tmp_path / "nowhere", world, "big")
+    with pytest.raises(WorldError, match="no sigmas for its 5 steps"):
+        exported(world, world, "big", "steps=5")
+    assert read_bundle(world).sha256 == sha256

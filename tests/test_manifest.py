@@ -37,7 +37,7 @@ def settings(game, *overrides):
 def test_no_seed_of_a_manifest_is_one_of_training(game, tier):
     collect = (CONF / "collect.yaml").read_text()
     assert "heldout_seed: 1000000" in collect
-    entries = build({}, *settings(game, f"tier={tier}")).entries
+    entries = build({}, *settings(game, f"evaluation/tier={tier}")).entries
     assert min(entry.seed for entry in entries) >= FIRST_SEED > 1_000_000 + KIND
     keys = [(entry.level, entry.start, entry.seed) for entry in entries]
     assert len(set(keys)) == len(keys)

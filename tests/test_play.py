@@ -31,14 +31,22 @@ from worldmodel.venue import buttons_of, safe_name
 INFO = {"game": "doom_garden", "licence": "CC0"}
 FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)
 WORLD = SimpleNamespace(
-    name="fake", info=INFO, starts=["here", "there"], start_frames=FRAMES, tokenizer=None, sha256="0" * 64
+    name="fake",
+    info=INFO,
+    starts=["here", "there"],
+    start_frames=FRAMES,
+    tokenizer=None,
+    sha256="0" * 64,
+    tier="default",
+    tiers={"default": 7},
 )
 
 
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     """Run `python play.py ...` in this process, in an empty folder, with a fake world and no display."""
-    monkeypatch.setattr(worldmodel, "load", lambda name: WORLD)
+    monkeypatch.setattr(worldmodel, "load", lambda name, tier: WORLD)
+    monkeypatch.setattr(worldmodel, "offer", lambda name: SimpleNamespace(tiers=["default"]))
     monkeypatch.setattr(worldmodel, "Engine", lambda *args, threads, backend: FakeEnv(), raising=False)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.chdir(tmp_path)
@@ -76,6 +84,7 @@ def raising(error):
         ("headless=perhaps", "auto"),
         ("seconds=0", "seconds > 0"),
         ("threads=-1", "at least 1"),
+        ("headroom=1", "below 1"),
         ("replay=nowhere", "nowhere"),
         ("start=nowhere.png", "nowhere.png"),
         ("headless=false", "headless=true"),

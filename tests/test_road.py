@@ -108,8 +108,8 @@ def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
 
 
 TINY = [
-    "tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2", "tier.looks=0",
-    "tier.long={60: 0, 300: 0}", "tier.piloted={60: 0, 300: 0}", "tier.diverse=[2,2,2]",
+    "evaluation/tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2",
+    "tier.looks=0", "tier.long={60: 0, 300: 0}", "tier.piloted={60: 0, 300: 0}", "tier.diverse=[2,2,2]",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from worldmodel.venue import VenueConfig, look_at, look_into, open_venue, peek
 
 def options(**changed):
     values = {"world": None, "env": "dream", "replay": None, "verify": False, "branch_at": None, "seed": 0}
-    values |= {"steps": None, "device": "cpu", "threads": 1, "backend": "eager"}
+    values |= {"steps": None, "device": "cpu", "threads": 1, "backend": "eager", "tier": "auto", "headroom": 0.3}
     values |= {"record": False, "saves": "saves", "plays": None}
     return VenueConfig(**{**values, **changed})
 

@@ -1,9 +1,11 @@
 """A tiny world on disk for the tests of bundle, engine and play: random weights, all sizes differ."""
 
+from dataclasses import replace
+
 import torch
 
 from worldmodel.action import ActionSpace
-from worldmodel.bundle import seal, write_bundle
+from worldmodel.bundle import add_tier, read_bundle, seal, write_bundle
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.model.masks import Sight
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
@@ -43,5 +45,14 @@ def _write(folder, name, sizes, config):
     frames = torch.randint(0, 256, (2, 5, *sizes.size_hw, 3), dtype=torch.uint8)
     nets = {"student": model, "tokenizer": Tokenizer(sizes), "teacher": CausalDiT(config, sizes.latent_shape, 3)}
     write_bundle(folder, info, nets, frames, torch.rand(2, 4, ACTIONS.size), "# Tiny\n")
+    seal(folder)
+    return folder
+
+
+def add_big(folder, **about):
+    """Give a tiny world a second, larger tier, `big`, with noise of its own; gives its folder."""
+    small = read_bundle(folder)
+    config = replace(small.model.config, width=64, layers=3)
+    add_tier(folder, "big", CausalDiT(config, small.model.latent_shape, ACTIONS.size), {"training": {}, **about})
     seal(folder)
     return folder

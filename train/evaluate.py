@@ -1,8 +1,9 @@
 """Any checkpoint or bundle -> report: the dream beside the real game, on seeds no training ever saw.
 
 python -m train.evaluate world=doom_garden                          writes out/evaluate/doom_garden/
+python -m train.evaluate world=PATH world_tier=big                  another of its students
 python -m train.evaluate run=runs/doom_garden/consistency teacher=runs/doom_garden/teacher
-python -m train.evaluate world=doom_garden tier=small               a few minutes, wide intervals
+python -m train.evaluate world=doom_garden evaluation/tier=small    a few minutes, wide intervals
 The real game is played once and kept (train/reference.py); a second evaluation with the same settings reads it.
 """
 
@@ -24,7 +25,7 @@ from train.cli import stage
 from train.load import load_model, load_teacher, load_tokenizer
 from train.reference import flown, manifest_of, reality
 from worldmodel import ActionSpace, load
-from worldmodel.bundle import World
+from worldmodel.bundle import DEFAULT_TIER, World
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import FramePool
 from worldmodel.diffusion.flow import grid
@@ -49,6 +50,7 @@ class Config:
     probes: ProbesConfig
     tier: TierConfig
     world: str | None
+    world_tier: str
     run: str | None
     weights: str
     tokenizer: str
@@ -127,17 +129,25 @@ def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest
     )  # fmt: skip
 
 
+def name_of(cfg: Config, world: World | None) -> str:
+    """Of the report: the world's, with its tier where that is not the default, or the last two folders of the run."""
+    if world is None:
+        return "-".join(Path(str(cfg.run)).parts[-2:])
+    tier = "" if world.tier == DEFAULT_TIER else f"-{world.tier}"
+    return f"{Path(str(cfg.world)).stem}{tier}"
+
+
 @stage("evaluate")
 def main(raw: DictConfig) -> None:
     """Play or read the real game, dream it, compare."""
     cfg = typed(Config, raw)
     torch.set_num_threads(cfg.threads or torch.get_num_threads())
-    world = load(cfg.world) if cfg.world else None
+    world = load(cfg.world, cfg.world_tier) if cfg.world else None
     judged, manifest = dreamers(cfg, world), manifest_of(cfg.game, cfg.probes, cfg.tier)
     reference, space = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
     if world and (world.actions != space or list(world.size_hw) != cfg.game.size_hw):
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
-    name = Path(str(cfg.world)).stem if world else "-".join(Path(str(cfg.run)).parts[-2:])
+    name = name_of(cfg, world)
     pool, pool_source = training_frames(cfg, world)
     jury = judges(cfg, space, pool, manifest)
     with tqdm(total=passes(judged, reference, jury), unit=" passes", unit_scale=True, mininterval=5) as bar:
@@ -146,6 +156,7 @@ def main(raw: DictConfig) -> None:
     about = {
         "name": name, "manifest": manifest.digest(), "reference": reference.digest(), "pool": pool_source,
         "absent": manifest.absent, "notes": manifest.notes, "world": world.sha256 if world else None,
+        "world_tier": world.tier if world else None,
         "torch": torch.__version__, "machine": platform.machine(), "device": str(judged.student.device),
         "threads": str(torch.get_num_threads()), "config": plain(raw),
         "left_out": "FVD and KVD with I3D features: no weights are shipped; kernel distance uses the inverse model's",

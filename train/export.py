@@ -3,6 +3,8 @@
 python -m train.export game=doom_garden         reads runs/doom_garden/dmd/, writes assets/worlds/doom_garden/
 python -m train.export game=doom_garden student=assets/worlds/doom_garden data=assets/worlds/doom_garden teacher=null \
     tokenizer=runs/doom_garden/decoder          the same world with another decoder
+python -m train.export game=doom_garden tier=big student=runs/doom_garden/big
+                                                another student for the world that lies in `out`; all else is kept
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from omegaconf import DictConfig
 
 from train.cli import stage
 from train.load import is_world, load_model, load_teacher, load_tokenizer
-from worldmodel.bundle import read_bundle, seal, write_bundle
+from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
 from worldmodel.config import typed
 from worldmodel.data.episode import Episode, Meta, list_episodes, load_episode
 from worldmodel.data.video import save_image
@@ -38,6 +40,7 @@ class Config:
     """See conf/export.yaml."""
 
     game: GameConfig
+    tier: str | None
     student: str
     weights: str
     teacher: str | None
@@ -183,10 +186,30 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-@stage("export")
-def main(raw: DictConfig) -> None:
-    """Write the bundle beside its place, read it back, and only then put it there."""
-    cfg = typed(Config, raw)
+def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
+    """What world.json says of a tier besides its network: what made it, and noise levels that are not the world's."""
+    own = {"sigmas": {str(n): levels for n, levels in cfg.sigmas.items()}, "noise_scale": cfg.noise_scale}
+    own["steps"] = cfg.steps
+    return {"training": provenance(cfg.student)} | {k: v for k, v in own.items() if v != world.info[k]}
+
+
+def export_tier(cfg: Config, tier: str, draft: Path) -> None:
+    """Copy the world in `out` and write the student beside its own. ValueError if it is no folder of a world, or the
+    student was made for other latents or actions.
+    """
+    out, student = Path(cfg.out), load_model(cfg.student, cfg.weights)
+    if not (out / "world.json").exists():
+        raise ValueError(f"{out} is no folder of a world that a tier could be added to; export a world there first")
+    world = read_bundle(out)
+    theirs, ours = ((m.latent_shape, m.num_actions) for m in (student, world.model))
+    if theirs != ours:
+        raise ValueError(f"{cfg.student}: latents and actions {theirs}, and {out} has {ours}: of another world")
+    shutil.copytree(out, draft)
+    add_tier(draft, tier, student, of_the_tier(cfg, world))
+
+
+def export_world(cfg: Config, draft: Path) -> None:
+    """Write a whole bundle but for its checksums."""
     nets: dict[str, Any] = {
         "student": load_model(cfg.student, cfg.weights), "tokenizer": load_tokenizer(cfg.tokenizer)
     }  # fmt: skip
@@ -202,18 +225,33 @@ def main(raw: DictConfig) -> None:
         "starts": begun.titles,
         "licence": cfg.game.licence, "training": training,
     }  # fmt: skip
-    out = Path(cfg.out)
-    draft = out.with_name(out.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
     text = card(cfg, training, begun.data)
     write_bundle(draft, info, nets, torch.from_numpy(begun.frames), torch.from_numpy(begun.moves), text)
     for i, film in enumerate(begun.frames):
         save_image(draft / "starts" / f"{i:02d}.png", film[-1])
+
+
+def export(cfg: Config) -> None:
+    """Write the bundle beside its place, read it back, and only then put it there."""
+    out = Path(cfg.out)
+    draft = out.with_name(out.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    if cfg.tier:
+        export_tier(cfg, cfg.tier, draft)
+    else:
+        export_world(cfg, draft)
     seal(draft)
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
-    print(f"{out}: {size / 2**20:.1f} MiB, play it with: python play.py world={out}")
+    named = f" tier={cfg.tier}" if cfg.tier else ""
+    print(f"{out}: {size / 2**20:.1f} MiB, play it with: python play.py world={out}{named}")
+
+
+@stage("export")
+def main(raw: DictConfig) -> None:
+    """See export."""
+    export(typed(Config, raw))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from worldmodel.action import Action, ActionSpace
 
 if TYPE_CHECKING:
-    from worldmodel.bundle import World, WorldError
+    from worldmodel.bundle import Offer, World, WorldError
     from worldmodel.engine import Engine
 
-__all__ = ["Action", "ActionSpace", "Engine", "World", "WorldError", "default_world", "load", "worlds"]
+__all__ = ["Action", "ActionSpace", "Engine", "World", "WorldError", "default_world", "load", "offer", "worlds"]
 
 BUNDLED = Path(__file__).parent.parent / "assets" / "worlds"
 DEFAULT = "doom_garden"
@@ -33,15 +33,28 @@ def default_world() -> str:
     return DEFAULT
 
 
-def load(name: str | Path) -> World:
-    """A bundled world by name, or a bundle by path. Raises WorldError, which says what to do."""
-    from worldmodel.bundle import WorldError, read_bundle
+def load(name: str | Path, tier: str = "default") -> World:
+    """A bundled world by name, or a bundle by path, in one of its tiers. Raises WorldError, which says what to do."""
+    from worldmodel.bundle import read_bundle
+
+    return read_bundle(_place(name), tier)
+
+
+def offer(name: str | Path) -> Offer:
+    """What a world offers to choose from: its tiers. Raises WorldError, as load."""
+    from worldmodel.bundle import read_offer
+
+    return read_offer(_place(name))
+
+
+def _place(name: str | Path) -> Path:
+    from worldmodel.bundle import WorldError
 
     if str(name) in worlds():
-        return read_bundle(BUNDLED / str(name))
+        return BUNDLED / str(name)
     if not Path(name).exists():
         raise WorldError(f"no world is called {str(name)!r}; there are {', '.join(worlds()) or 'none'}, or give a path")
-    return read_bundle(name)
+    return Path(name)
 
 
 def __getattr__(name: str) -> Any:

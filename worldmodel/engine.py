@@ -22,7 +22,7 @@ from worldmodel.backends.compiled import Inputs
 from worldmodel.backends.frame import least_past, looks_at
 from worldmodel.backends.place import device_of, dtype_of
 from worldmodel.backends.play import Frames
-from worldmodel.bundle import World, WorldError
+from worldmodel.bundle import DEFAULT_TIER, World, WorldError
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill
 from worldmodel.env import Frame
@@ -251,8 +251,8 @@ class Engine:
         last, frame = self._pending, self._moments[-1].frame if self._moments else self._start_frame
         pending = None if last is None else {"latent": last.latent.clone(), "action": last.action.clone()}
         return {
-            "world": self.world.sha256, "cache": self._cache.state(), "index": self._index, "seed": self.seed,
-            "steps": self._steps, "frame": torch.from_numpy(np.array(frame)), "pending": pending,
+            "world": self.world.sha256, "tier": self.world.tier, "cache": self._cache.state(), "index": self._index,
+            "seed": self.seed, "steps": self._steps, "frame": torch.from_numpy(np.array(frame)), "pending": pending,
             "backend": self.backend,
         }  # fmt: skip
 
@@ -261,6 +261,9 @@ class Engine:
         """Return to a state of this world. Raises WorldError for a state of another world, or one of another shape."""
         if state["world"] != self.world.sha256:
             raise WorldError(f"this state was saved in another world or version than {self.world.name}")
+        tier = str(state.get("tier", DEFAULT_TIER))[:20]  # none in states from before there were any
+        if tier != self.world.tier:
+            raise WorldError(f"this state was saved in tier {tier}, not {self.world.tier}: play with tier={tier}")
         ours, theirs = ([*cache["keys"], *cache["values"]] for cache in (self._cache.state(), state["cache"]))
         if [u.shape for u in ours] != [u.shape for u in theirs] or state["frame"].shape != (*self.size_hw, 3):
             raise WorldError(f"this state does not fit {self.world.name}: another version of worldmodel saved it")

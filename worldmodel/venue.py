@@ -3,6 +3,7 @@
 VenueConfig   which world, dreamed, real, both or replayed, and how
 Venue         the Env, its title, its starts, its saves, its eye
 open_venue    the one from the other, naming each stage
+measure_tiers what to do after play, for the next choice of a tier
 peek          what can be shown before anything is loaded; look_at: of any world, look_into: of a recording
 buttons_of    what can be done in a bundled world
 open_real     a real game by name
@@ -30,7 +31,7 @@ from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.rerun import Rerun
-from worldmodel.data.states import Slots
+from worldmodel.data.states import DEFAULT_TIER, Slots
 from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
 
@@ -49,6 +50,8 @@ class VenueConfig:
 
     world: str | None
     env: str
+    tier: str
+    headroom: float
     replay: str | None
     verify: bool
     branch_at: int | None
@@ -71,7 +74,7 @@ class VenueConfig:
 class Venue:
     """What is played. starts: (title, frame) of each; slots: where its states are saved; eye: what the world's
     tokenizer makes of a frame (tokenizer.eye); engine: what dreams; both None where nothing is dreamed. log:
-    of this run, None where none is written.
+    of this run, None where none is written. tiers: (name, facts) of each that a dream could be of, if of several.
     """
 
     env: Env
@@ -81,6 +84,7 @@ class Venue:
     eye: Any = None
     engine: Any = None
     log: Recorder | None = None
+    tiers: Sequence[tuple[str, str]] = ()
 
 
 def safe_name(name: str) -> str:
@@ -147,8 +151,8 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
     told = str(episode.meta.extra.get("world", "")) if episode else ""
     chosen = cfg.world or told or worldmodel.default_world()
     tell(f"reading {Path(chosen).name}")
-    world = worldmodel.load(chosen)
     kind = cfg.env if episode is None else _kind(episode)
+    world = worldmodel.load(chosen, DEFAULT_TIER if kind == "real" else _tier(cfg, chosen, episode, player, tell))
     if episode and kind != "real" and episode.meta.world_sha256 != world.sha256:
         raise ValueError(
             f"{cfg.replay}: recorded in another world or version than {chosen}. Choose it with world=PATH."
@@ -167,7 +171,7 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
         about |= {"game": f"{game}{BOTH}", "check": lambda frame: diagnosis(engine, both.dreamed(frame))}
         assert opened.slots, "a dream can be saved"
         identity = f"{opened.slots.identity} beside {game}"
-        slots = Slots(Path(cfg.saves) / f"{name}{BOTH}", identity, opened.slots.build)
+        slots = Slots(Path(cfg.saves) / f"{name}{BOTH}", identity, opened.slots.build, world.tier)
         opened = Venue(both, "", (), slots, engine=engine)
     recorder = _recorded(cfg, opened, name, QUEUED_STEPS if player == "human" else 0, about)
     if opened.engine and opened.slots:
@@ -177,8 +181,23 @@ def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -
             opened.engine.frames.budget_s = 1 / opened.engine.fps
     if cfg.record:
         recorder.start()
-    where = {"real": "real", "both": "real beside dream"}.get(kind, "dream")
-    return Venue(recorder, f"{name} ({where})", opened.starts, opened.slots, opened.eye, opened.engine, opened.log)
+    tiers = [] if kind == "real" or len(world.tiers) == 1 else _tiers(world)
+    where = {"real": "real", "both": "real beside dream"}.get(kind, "dream") + (f", tier {world.tier}" if tiers else "")
+    title = f"{name} ({where})"
+    return Venue(recorder, title, opened.starts, opened.slots, opened.eye, opened.engine, opened.log, tiers)
+
+
+def measure_tiers(cfg: VenueConfig, say: Tell) -> None:
+    """After play: see how fast the tiers are of which one was chosen automatically, for the next time. A world that is
+    no longer there is told: play is over, and nothing is lost.
+    """
+    if cfg.tier == "auto" and not cfg.replay and cfg.env != "real":
+        from worldmodel.tiers import measure
+
+        try:
+            measure(_setting(cfg, cfg.world or worldmodel.default_world()), say)
+        except (ValueError, OSError) as error:
+            say(f"tiers are not measured: {error}")
 
 
 def _recorded(cfg: VenueConfig, opened: Venue, name: str, queued: int, about: dict[str, Any]) -> Recorder:
@@ -214,18 +233,51 @@ def _backend(cfg: VenueConfig, episode: Episode | None, player: str) -> str:
     return "eager" if cfg.backend == "auto" and player != "human" else cfg.backend
 
 
+def _tier(cfg: VenueConfig, chosen: str, episode: Episode | None, player: str, tell: Tell) -> str:
+    """In which tier the world is dreamed: a recording is made again in its own; a choice is for who plays."""
+    if episode:
+        told = str(episode.meta.sampler.get("tier", DEFAULT_TIER))[:20]
+        if cfg.tier not in ("auto", told):
+            raise ValueError(f"{cfg.replay}: recorded in tier {told}, not {cfg.tier}. Leave out tier={cfg.tier}.")
+        return told
+    if cfg.tier != "auto" or player != "human":
+        return DEFAULT_TIER if cfg.tier == "auto" else cfg.tier
+    from worldmodel.tiers import choose
+
+    tier, why = choose(_setting(cfg, chosen))
+    if why:
+        tell(f"tier {tier}: {why}")
+    return tier
+
+
+def _tiers(world: Any) -> list[tuple[str, str]]:
+    facts = {tier: f"{number / 1e6:.1f} M parameters" for tier, number in world.tiers.items()}
+    return [(tier, f"{fact}  (here)" if tier == world.tier else fact) for tier, fact in facts.items()]
+
+
+def _setting(cfg: VenueConfig, chosen: str) -> Any:
+    from worldmodel.tiers import Setting
+
+    return Setting(chosen, cfg.device, cfg.steps, _threads(cfg), cfg.backend, cfg.headroom)
+
+
+def _threads(cfg: VenueConfig) -> int:
+    from worldmodel.backends.place import cores
+
+    return cfg.threads or max(1, cores() - 1)  # one core is left for the window
+
+
 def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell, backend: str) -> Venue:
     """The dream of a world; what a recording of it says goes into `about`."""
-    from worldmodel.backends.place import cores
     from worldmodel.tokenizer.eye import Eye
 
     tell("compiling the network" if backend.startswith("compiled") else "waking the network")
-    threads = cfg.threads or max(1, cores() - 1)  # one core is left for the window
-    engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=threads, backend=backend)
-    sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend}
+    engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=_threads(cfg), backend=backend)
+    sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend, "tier": world.tier}
     about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}
     about["check"] = partial(diagnosis, engine)
-    slots = Slots(Path(cfg.saves) / safe_name(world.name), f"world {world.sha256}", _build_of(engine))
+    folder = Path(cfg.saves) / safe_name(world.name)
+    slots = Slots(folder, f"world {world.sha256}", _build_of(engine), world.tier)
     starts = [(title, frames[-1].numpy()) for title, frames in zip(world.starts, world.start_frames, strict=True)]
     eye = Eye(world.tokenizer, world.start_frames[:, ::KNOWN_EVERY].flatten(0, 1))
     return Venue(engine, "", starts, slots, eye, engine)

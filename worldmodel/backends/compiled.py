@@ -6,7 +6,7 @@ build        make code by torch's compiler: a minute or two of a core, and a C++
 Compiled     such code as a function, called like WholeFrame
 Candidate    code on its way: a quiet process builds it, a thread loads it and checks it against a frame of play
 
-python -m worldmodel.backends.compiled WORLD STEPS DTYPE THREADS builds in this process, at the lowest priority.
+python -m worldmodel.backends.compiled WORLD TIER STEPS DTYPE THREADS builds in this process, at the lowest priority.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from worldmodel.backends import written
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.native import Native
-from worldmodel.bundle import World, read_bundle
+from worldmodel.bundle import DEFAULT_TIER, World, read_bundle
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,8 @@ class Inputs(NamedTuple):
 @dataclass(frozen=True)
 class Recipe:
     """Whole frames of a world with so many steps, in a precision (float32, bfloat16), on so many threads. sizes: of
-    code written by hand, which serves every world of these sizes; None: torch's compiler makes it for this world.
+    code written by hand, which serves every world of these sizes; None: torch's compiler makes it for this world, in
+    this tier.
     """
 
     world: Path
@@ -74,15 +75,16 @@ class Recipe:
     dtype: str
     threads: int
     sizes: written.Sizes | None = None
+    tier: str = DEFAULT_TIER
 
     @property
     def path(self) -> Path:
         """Where the code lies: the name says of which world or sizes, sources, torch and processor it is."""
         if self.sizes:
-            return cache_folder() / f"written-{_digest([*self.sizes.definitions(), _processor()], WRITTEN)}.so"
+            return cache_folder() / f"written-{digest([*self.sizes.definitions(), processor()], WRITTEN)}.so"
         capability = torch.backends.cpu.get_cpu_capability()
-        parts = [self.sha256, self.steps, self.dtype, self.threads, torch.__version__, capability]
-        return cache_folder() / f"frame-{_digest(parts, SOURCES)}.so"
+        parts = [self.sha256, self.tier, self.steps, self.dtype, self.threads, torch.__version__, capability]
+        return cache_folder() / f"frame-{digest(parts, SOURCES)}.so"
 
 
 def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Recipe:
@@ -90,17 +92,18 @@ def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Re
     sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
     name = str(dtype).removeprefix("torch.")
     best = sizes if written.can_write(sizes) else None
-    return Recipe(world.path, world.sha256, steps, name, threads, best)
+    return Recipe(world.path, world.sha256, steps, name, threads, best, world.tier)
 
 
-def _digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
+def digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
+    """A short name for values and for the text of our own files."""
     sources = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
     return hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources)).hexdigest()[
         :24
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
     """What this processor can do, in its own words: code for it may not run on another."""
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
@@ -252,7 +255,7 @@ def build_beside(recipe: Recipe, stop: threading.Event) -> None:
     if recipe.path.exists():
         return
     recipe.path.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [str(recipe.world), str(recipe.steps), recipe.dtype, str(recipe.threads)]
+    arguments = [str(recipe.world), recipe.tier, str(recipe.steps), recipe.dtype, str(recipe.threads)]
     command = [sys.executable, "-m", "worldmodel.backends.compiled", *arguments]
     note = recipe.path.with_suffix(".log")
     with note.open("w") as lines:
@@ -279,11 +282,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Build for WORLD STEPS DTYPE THREADS."""
-    folder, steps, dtype, threads = arguments
+    """Build for WORLD TIER STEPS DTYPE THREADS."""
+    folder, tier, steps, dtype, threads = arguments
     if hasattr(os, "nice"):
         os.nice(19)
-    world = read_bundle(folder)
+    world = read_bundle(folder, tier)
     build_world(world, recipe_for(world, int(steps), getattr(torch, dtype), int(threads)))
 
 

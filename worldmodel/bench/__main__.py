@@ -2,6 +2,7 @@
 
     python -m worldmodel.bench                                  the default world
     python -m worldmodel.bench world=doom_garden compiled=true  with machine code, minutes the first time
+    python -m worldmodel.bench world=PATH tier=big              another of its students
     python -m worldmodel.bench dtype=float32 frames=300 only=dg out=out/bench
 
 only: letters of rungs (default: all); steps, threads, frames (measured), parity (frames compared), contended=false,
@@ -30,8 +31,9 @@ from worldmodel.bench.report import GATES, row, table, write
 from worldmodel.bench.rungs import in_precision, ladder, reference
 
 DEFAULTS = {
-    "world": worldmodel.default_world(), "dtype": "auto", "steps": 0, "threads": 1, "frames": 100, "parity": 64,
-    "only": "abcdefgh", "compiled": False, "contended": True, "first": True, "envs": "", "out": "out/bench",
+    "world": worldmodel.default_world(), "tier": "default", "dtype": "auto", "steps": 0, "threads": 1, "frames": 100,
+    "parity": 64, "only": "abcdefgh", "compiled": False, "contended": True, "first": True, "envs": "",
+    "out": "out/bench",
 }  # fmt: skip
 SLOW = 3  # frames that rungs without a memory make before they are measured
 
@@ -55,7 +57,7 @@ def options(words: list[str]) -> dict[str, Any]:
 def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     """Measure; what the report needs, as builtins."""
     torch.set_num_threads(chosen["threads"])
-    world = worldmodel.load(chosen["world"])
+    world = worldmodel.load(chosen["world"], chosen["tier"])
     steps, dtype = chosen["steps"] or world.steps, getattr(torch, chosen["dtype"])
     actions = (torch.rand(50, world.actions.size, generator=torch.Generator().manual_seed(0)) < 0.2).float()
     truth = reference(in_precision(world, torch.float32, steps, actions), chosen["parity"])
@@ -65,7 +67,7 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     tokenizer = setting.world.tokenizer
     found = products(WholeFrame(setting.world.model, tokenizer, setting.sigmas, world.noise_scale), inputs)
     known: dict[str, Any] = {"environment": environment(chosen["threads"])}
-    known["settings"] = {key: chosen[key] for key in ("world", "dtype", "frames", "parity")} | {"steps": steps}
+    known["settings"] = {key: chosen[key] for key in ("world", "tier", "dtype", "frames", "parity")} | {"steps": steps}
     begun = [warm(one, truth, SLOW) for one in rungs]
     known["limit"] = limit(found)
     taken = in_turn(begun, chosen["frames"])
@@ -73,7 +75,7 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     gate = GATES[chosen["dtype"]]
     known["rungs"] = [row(one.rung.name, times, one.errors, gate) for one, times in zip(begun, taken, strict=True)]
     known["contended"] = _contended([one for one in begun if one.rung.is_same], chosen) if chosen["contended"] else []
-    known["first_frame"] = first_frame(chosen["world"]) if chosen["first"] else {}
+    known["first_frame"] = first_frame(chosen["world"], chosen["tier"]) if chosen["first"] else {}
     sizes = [int(size) for size in chosen["envs"].split(",") if size]
     kinds = {"eager": ""} | ({"compiled": ", one after another by hand"} if chosen["compiled"] else {})
     known["envs"] = batches(world, sizes, chosen["dtype"], steps, chosen["frames"], kinds)

@@ -33,7 +33,7 @@ import json, sys, time
 stamps = {"begun": time.time()}
 import worldmodel
 from worldmodel import Action
-world = worldmodel.load(sys.argv[1])
+world = worldmodel.load(sys.argv[1], sys.argv[2])
 stamps["weights"] = time.time()
 engine = worldmodel.Engine(world, threads=1)
 engine.reset()
@@ -112,10 +112,10 @@ def busy(neighbours: int) -> Iterator[None]:
             process.wait()
 
 
-def first_frame(world: str) -> dict[str, float]:
+def first_frame(world: str, tier: str) -> dict[str, float]:
     """Seconds from the start of a process until the weights are there, the start is committed, a frame is dreamed."""
     begun = time.time()
-    done = subprocess.run([sys.executable, "-c", FIRST, world], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", FIRST, world, tier], capture_output=True, text=True, check=True)
     stamps = json.loads(done.stdout.splitlines()[-1])
     return {name: stamp - begun for name, stamp in stamps.items()}
 

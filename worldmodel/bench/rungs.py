@@ -215,7 +215,7 @@ def _packed(s: Setting) -> nn.Module:
 
 def _recipe(s: Setting) -> Recipe:
     name = str(s.dtype).removeprefix("torch.")
-    return Recipe(s.world.path, s.world.sha256, s.steps, name, torch.get_num_threads())
+    return Recipe(s.world.path, s.world.sha256, s.steps, name, torch.get_num_threads(), tier=s.world.tier)
 
 
 def _made(s: Setting, recipe: Recipe) -> Frame:

@@ -22,6 +22,7 @@ import numpy as np
 from worldmodel.env import Frame
 
 FORMAT = 1
+DEFAULT_TIER = "default"  # of saves from before worlds had tiers, and of worlds without
 NUM_SLOTS = 10
 THUMBNAIL = "thumbnail"  # the name of a tensor in the file; those of the state are numbers
 TENSOR = "tensor "  # a text that stands for a tensor begins with this
@@ -107,22 +108,25 @@ def _read(path: Path, names: list[str] | None) -> tuple[dict[str, Any], dict[str
 
 @dataclass(frozen=True)
 class Save:
-    """What a full slot shows: the frame on screen then, steps since the reset, and the day and time."""
+    """What a full slot shows: the frame on screen then, steps since the reset, the day and time, and the tier that it
+    was saved in, if that is not the one that is played.
+    """
 
     frame: Frame
     frame_index: int
     saved_at: str
+    tier: str = ""
 
 
 class Slots:
     """The saves of one world, folder/slot-0.save ... slot-9.save.
 
-    identity   of the world: a save of another is refused. build: of program and machine: a state of another build is
-               used, but its future may differ in the last bits
+    identity   of the world, and tier of it: a save of another is refused. build: of program and machine: a state of
+               another build is used, but its future may differ in the last bits
     """
 
-    def __init__(self, folder: str | Path, identity: str, build: str) -> None:
-        self.folder, self.identity, self.build = Path(folder), identity, build
+    def __init__(self, folder: str | Path, identity: str, build: str, tier: str = DEFAULT_TIER) -> None:
+        self.folder, self.identity, self.build, self.tier = Path(folder), identity, build, tier
 
     def path(self, number: int) -> Path:
         """The file of slot 0 to NUM_SLOTS - 1."""
@@ -131,20 +135,23 @@ class Slots:
     def save(self, number: int, state: Mapping[str, Any], frame: Frame, frame_index: int) -> Path:
         """Fill a slot. OSError if the disk is full: the old save is then still there."""
         now = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
-        about = {"identity": self.identity, "build": self.build, "frame_index": frame_index, "saved_at": now}
+        about = {"identity": self.identity, "tier": self.tier, "build": self.build, "frame_index": frame_index}
+        about |= {"saved_at": now}
         write_state(self.path(number), state, frame, about)
         return self.path(number)
 
     def load(self, number: int) -> tuple[dict[str, Any], int, bool]:
         """The state of a slot, its frame's number, and whether its future is exact (the same build saved it).
 
-        SaveError, in one line, for an empty slot, a damaged file or another world.
+        SaveError, in one line, for an empty slot, a damaged file, another world or another tier of it.
         """
         if not self.path(number).exists():
             raise SaveError(f"slot {number} is empty")
         state, about = read_state(self.path(number))
         if about.get("identity") != self.identity:
             raise SaveError(f"slot {number} was saved in another world or version of it")
+        if other := self._other_tier(about):
+            raise SaveError(f"slot {number} was saved in tier {other}, and this is {self.tier}; play with tier={other}")
         index = about.get("frame_index")
         return state, index if isinstance(index, int) else 0, about.get("build") == self.build
 
@@ -156,4 +163,10 @@ class Slots:
             return None
         if about.get("identity") != self.identity:
             return None
-        return Save(frame, int(about.get("frame_index", 0)), str(about.get("saved_at", ""))[:40])
+        when = str(about.get("saved_at", ""))[:40]
+        return Save(frame, int(about.get("frame_index", 0)), when, self._other_tier(about))
+
+    def _other_tier(self, about: Mapping[str, Any]) -> str:
+        """The tier of a save, if it is not ours; else nothing."""
+        tier = str(about.get("tier", DEFAULT_TIER))[:20]
+        return "" if tier == self.tier else tier

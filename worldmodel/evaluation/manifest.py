@@ -1,7 +1,7 @@
 """The frozen list of what is played in the real game, and its hash: no split moves once models exist.
 
 Script ... ProbesConfig   what can be done in a game, in the words of its buttons (conf/probes/*.yaml)
-TierConfig                 how much of it is played (conf/tier/*.yaml)
+TierConfig                 how much of it is played (conf/evaluation/tier/*.yaml)
 Entry, Manifest            one episode; all of them, and which splits a game cannot have
 build                      settings -> Manifest, a pure function
 

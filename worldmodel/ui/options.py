@@ -59,9 +59,13 @@ def check_options(arguments: Sequence[str], known: Sequence[str]) -> None:
 
 
 def check_choices(values: Mapping[str, Any]) -> None:
-    """OptionError for a value that is none of its option's CHOICES, or for a number of threads below one."""
+    """OptionError for a value that is none of its option's CHOICES, for a number of threads below one, or for a
+    headroom that is no share.
+    """
     if values["threads"] is not None and values["threads"] < 1:
         raise OptionError(f"threads must be at least 1; got {values['threads']}")
+    if not 0 <= values["headroom"] < 1:
+        raise OptionError(f"headroom must be at least 0 and below 1; got {values['headroom']:g}")
     for key, choices in CHOICES.items():
         if values[key] not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)

@@ -26,6 +26,7 @@ from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.runner import PACES, Runner
 from worldmodel.ui.window import FILTERS, SCALES, Window
 
+AUTO = "auto"  # of the option tier
 MOST_RECORDINGS = 40  # the newest
 MOUSE = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)  # degrees a pixel
 STICK = tuple(float(degrees) for degrees in range(40, 401, 20))  # degrees a second
@@ -36,7 +37,8 @@ ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
 class Library:
     """worlds: what play.py's option world takes; recordings: a folder of episodes; keys, settings: files of the player
     that the menu writes; starts: (title, frame) of each; here: the one of worlds that is played, None if it is a
-    recording; picture, recorded: of a world by name, of a recording by path, None as long as there is none.
+    recording; tiers: (name, facts) of each, where it has several; picture, recorded: of a world by name, of a recording
+    by path, None as long as there is none.
     """
 
     worlds: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Library:
     settings: Path = Path("settings.json")
     starts: Sequence[tuple[str, Frame]] = ()
     here: str | None = None
+    tiers: Sequence[tuple[str, str]] = ()
     picture: Callable[[str], Frame | None] = lambda name: None
     recorded: Callable[[str], Frame | None] = lambda path: None
 
@@ -93,6 +96,7 @@ def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
         "Recordings": lambda: _recordings(table, lambda path: partial(table.leave_for, replay=str(path))),
         "Export": lambda: _recordings(table, lambda path: partial(table.export, path)),
         "Worlds": lambda: _worlds(table),
+        **({"Tiers": lambda: _tiers(table)} if table.library.tiers else {}),
         "Controls": lambda: _controls(table),
         "Display": lambda: _display(table),
     }
@@ -104,6 +108,11 @@ def _worlds(table: Table) -> list[Item]:
         act = partial(table.leave_for, world=name, replay=None)
         items.append(Item(name, act, "(here)" if name == library.here else "", library.picture(name)))
     return items
+
+
+def _tiers(table: Table) -> list[Item]:
+    known = [*table.library.tiers, (AUTO, "the largest that keeps pace on this machine")]
+    return [Item(name, partial(table.leave_for, tier=name), facts) for name, facts in known]
 
 
 def _starts(table: Table) -> list[Item]:
@@ -123,6 +132,7 @@ def _slots(runner: Runner, command: Command) -> list[Item]:
         save = runner.saving.slots.peek(n)
         if save or command is Command.SAVE:
             facts = f"{save.saved_at}, frame {save.frame_index}" if save else "empty"
+            facts += f", tier {save.tier}" if save and save.tier else ""
 
             def act(n: int = n) -> None:
                 runner.send(Command.NEXT_SLOT, n + 1)
