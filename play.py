@@ -37,14 +37,14 @@ from omegaconf import DictConfig
 
 import worldmodel
 from worldmodel.action import Action
-from worldmodel.config import typed
+from worldmodel.config import load_yaml, typed
 from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay, begin_again, first_difference
 from worldmodel.env import Env, EnvError, Frame, Sampled
-from worldmodel.ui.bindings import load_keys
 from worldmodel.ui.control import Opening
 from worldmodel.ui.film import export_episode
+from worldmodel.ui.keyfile import load_keys, load_shortcuts
 from worldmodel.ui.latch import Feel
 from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script
 from worldmodel.ui.pages import Library
@@ -56,6 +56,7 @@ from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
 from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, open_venue, peek
 
+CONF = Path(__file__).with_name("conf")
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 FROM_THE_START: dict[str, Any] = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": ""}
 say = partial(print, flush=True)
@@ -233,10 +234,11 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
     """Play until the player quits; gives the options of what was chosen in the menu instead, if anything was, and why
     a recording stopped. The window is there first, with the world's picture, and keeps its size for the next time.
     """
-    size_hw, picture = peek(cfg, cfg.start)
+    size_hw, picture, shortcuts = *peek(cfg, cfg.start), load_shortcuts(Path(cfg.keys))
     place = "replay" if cfg.replay else f"{Path(cfg.world or worldmodel.default_world()).name} ({cfg.env})"
     window = Window("worldmodel", size_hw, cfg.scale, cfg.filter, load_settings(Path(cfg.settings))[SIZES].get(place))
     try:
+        window.shortcuts = shortcuts
         if cfg.fullscreen:
             window.toggle_fullscreen()
         venue = open_behind(window, place, picture, lambda tell: open_venue(cfg, "human", tell), say)
@@ -270,7 +272,7 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
     world |= {"opening": opening_of(cfg, env), "library": library(cfg, venue)}
-    view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons)
+    view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons, window.shortcuts)
     session = Session(env, window, say=say, **world, **view)
     gc.freeze()  # what is loaded stays: the collector need not walk through it during play
     script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
@@ -278,10 +280,17 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     return session.wanted
 
 
-@hydra.main(version_base="1.3", config_path=str(Path(__file__).with_name("conf")), config_name="play")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="play")
 def main(raw: DictConfig) -> None:
     """Hydra's door; it exits here, because hydra writes a line of its own about errors that pass through it."""
     sys.exit(attempt(lambda: play_on(with_settings(typed(Config, raw), sys.argv[1:])), USER_ERRORS))
+
+
+def after_help(arguments: Sequence[str]) -> str:
+    """The worlds, and the player's keys."""
+    chosen = [argument.removeprefix("keys=") for argument in arguments if argument.startswith("keys=")]
+    keys = (chosen or [load_yaml(CONF / "play.yaml")["keys"]])[-1]
+    return f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(arguments), Path(keys))}"
 
 
 def run() -> int:
@@ -292,8 +301,9 @@ def run() -> int:
     try:
         return code or attempt(main, USER_ERRORS)
     finally:
-        if not code and {"--help", "-h"} & set(sys.argv[1:]):  # hydra has shown the options, and exits
-            say(f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(sys.argv[1:]))}")
+        is_help = not code and {"--help", "-h"} & set(sys.argv[1:])  # hydra has shown the options, and exits
+        if is_help and attempt(lambda: say(after_help(sys.argv[1:])), USER_ERRORS):
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -499,7 +499,8 @@ def test_the_end_of_an_episode_waits_for_the_player(window):
     session = Session(FakeEnv(on_step), window, say=said.append)
     session.run()
     assert session.runner.is_over
-    assert "F4" in said[-1]
+    assert said[-1] == "the episode is over"
+    assert session._hint(0.0) == "the end  \u00b7  F4 again"
 
 
 def test_a_replay_shows_what_was_pressed(window, tmp_path):

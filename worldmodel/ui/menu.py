@@ -16,6 +16,7 @@ from typing import Protocol
 import pygame
 
 from worldmodel.env import Frame
+from worldmodel.ui.keymap import LABELS, chords, plain
 from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, fitted, lettering
 
 
@@ -61,13 +62,15 @@ class Overlay(Protocol):
 class Menu:
     """pages: title -> its items, asked for anew whenever they are drawn; the root lists them between first and last.
 
-    Up, Down, Enter, Esc (back, then close); a click does what Enter does. While `awaits` is set, the next key is
-    given to it instead, and Esc drops it.
+    Up, Down, Enter, Esc (back, then close); a click does what Enter does. While `awaits` is set
+    (ask), the next key, mouse button or part of a gamepad is given to it instead, as a code of keymap.py that may
+    have Shift or Ctrl in it, and Esc drops it; `question` stands at the foot.
     """
 
     def __init__(self, pages: Mapping[str, Callable[[], list[Item]]], first: list[Item], last: list[Item]) -> None:
         self.is_open = False
         self.awaits: Callable[[int], None] | None = None
+        self.question = ""
         self._pages, self._first, self._last = pages, first, last
         self._page = ""
         self._cursor = 0
@@ -82,6 +85,10 @@ class Menu:
         """Show nothing."""
         self.is_open, self.awaits = False, None
 
+    def ask(self, question: str, awaits: Callable[[int], None]) -> None:
+        """Give the next key to `awaits`."""
+        self.question, self.awaits = question, awaits
+
     @property
     def items(self) -> list[Item]:
         """Those of the page that is shown."""
@@ -92,7 +99,10 @@ class Menu:
     def handle(self, event: pygame.Event) -> None:
         """A key or mouse event while the menu is open."""
         if event.type == pygame.KEYDOWN:
-            self.press(event.scancode)
+            self.press(chords(event.scancode, event.key, event.mod)[0] if self.awaits else event.scancode)
+        elif self.awaits and event.type == pygame.MOUSEBUTTONDOWN:
+            if -event.button in LABELS:  # the wheel is no button
+                self.press(-event.button)
         elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
             number = pygame.Rect(event.pos, (1, 1)).collidelist(self._places)
             if number >= 0:
@@ -104,7 +114,7 @@ class Menu:
         """A key; or, for `awaits`, any code of keymap.py."""
         if self.awaits:
             awaits, self.awaits = self.awaits, None
-            if scancode != pygame.KSCAN_ESCAPE:
+            if plain(scancode) != pygame.KSCAN_ESCAPE:
                 awaits(scancode)
         elif scancode == pygame.KSCAN_ESCAPE:
             if self._page:
@@ -142,7 +152,7 @@ class Menu:
         title = self._page or "Menu"
         surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
         foot = (
-            "a key or a part of the gamepad, or Esc"
+            self.question
             if self.awaits
             else "arrows, Enter  \u00b7  Esc back  \u00b7  or the mouse  \u00b7  pad: cross, A, B back"
         )

@@ -23,7 +23,9 @@ from worldmodel.ui.hud import LEVELS, Hud
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Item, Menu
+from worldmodel.ui.rebinding import Rebinding
 from worldmodel.ui.runner import PACES, Runner
+from worldmodel.ui.shortcuts import NAMES, key_of, shortcut_rows
 from worldmodel.ui.window import FILTERS, SCALES, Window
 
 MOST_RECORDINGS = 40  # the newest
@@ -58,13 +60,10 @@ class Table(Protocol):
     latch: Latch
     menu: Menu
     library: Library
+    rebinding: Rebinding
 
     def leave_for(self, **options: Any) -> None:
         """End the session, and play something else."""
-        ...
-
-    def bind(self, button: str, code: int) -> None:
-        """Give a button another key."""
         ...
 
     def open(self, what: Path | Frame | None) -> None:
@@ -73,10 +72,6 @@ class Table(Protocol):
 
     def export(self, path: Path) -> None:
         """Make films of a recording, beside play."""
-        ...
-
-    def use_hand(self, hand: str) -> None:
-        """Give all buttons the keys of one of HANDS."""
         ...
 
     def keep(self, **changes: Any) -> None:
@@ -151,19 +146,23 @@ def _facts(path: Path) -> str:
 
 
 def _controls(table: Table) -> list[Item]:
-    latch = table.latch
+    latch, rebinding = table.latch, table.rebinding
     rows = button_rows(latch.space, latch.bindings)
     pads = {meaning: parts for parts, meaning in pad_rows(latch.space, latch.bindings)}
     items = []
     for name, (keys, meaning) in zip(latch.space.buttons, rows, strict=False):
-
-        def ask(name: str = name) -> None:
-            table.menu.awaits = partial(table.bind, name)
-
         pad = f"  \u00b7  pad {pads[meaning]}" if meaning in pads else ""
-        items.append(Item(meaning, ask, keys + pad, stays=True))
-    presets = [Item(f"keys for {hand}", partial(table.use_hand, hand), stays=True) for hand in HANDS]
-    return items + _feel(table) + presets
+        items.append(Item(meaning, partial(rebinding.ask, name), keys + pad, stays=True))
+    presets = [Item(f"keys for {hand}", partial(rebinding.use_hand, hand), stays=True) for hand in HANDS]
+    return items + _feel(table) + presets + _window_keys(table)
+
+
+def _window_keys(table: Table) -> list[Item]:
+    """The keys of the window: of each command but Esc's, which stays."""
+    rows = {does: keys for keys, does in shortcut_rows(table.window.shortcuts)}
+    ask = table.rebinding.ask
+    items = [Item(command.value, partial(ask, command), rows[command.value], stays=True) for command in NAMES.values()]
+    return [Item("Window:"), *items, Item("usual keys for the window", table.rebinding.use_usual, stays=True)]
 
 
 def _feel(table: Table) -> list[Item]:
@@ -211,5 +210,5 @@ def _display(table: Table) -> list[Item]:
         change("hud", hud, "level", LEVELS, "meters"),
         change("scale", window, "scale", SCALES, "scale"),
         change("filter", window, "filter", FILTERS, "filter"),
-        Item("full screen", window.toggle_fullscreen, "F11", stays=True),
+        Item("full screen", window.toggle_fullscreen, key_of(window.shortcuts, Command.FULLSCREEN), stays=True),
     ]

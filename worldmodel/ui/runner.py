@@ -141,7 +141,7 @@ class Runner:
                     if max_frames is not None:
                         return
                     self.is_paused = self.is_over = True
-                    self.messages.put("the episode is over: F4 plays it again")
+                    self.messages.put("the episode is over")
         finally:
             self.taping.close()
 
@@ -335,7 +335,7 @@ class Runner:
     def _imagine(self) -> None:
         """Make the fan: the next second under each button, while the world stands still."""
         if not isinstance(self.world, Imaginative) or not self.is_paused or self.is_over:
-            self.messages.put("what if: pause a dreamed world first (P)")
+            self.messages.put("what if: pause a dreamed world first")
             return
         self.fan = prospects(self.world, self.env.actions, round(self.env.fps))
 

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import pygame
 
-from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
 from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
 from worldmodel.ui.abilities import Eye
 from worldmodel.ui.arrivals import wanted_by
-from worldmodel.ui.bindings import default_bindings, rebound, save_keys
+from worldmodel.ui.bindings import default_bindings
 from worldmodel.ui.control import Opening, Script
 from worldmodel.ui.crop import Crop
 from worldmodel.ui.events import pump
@@ -37,8 +36,10 @@ from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library, pages
 from worldmodel.ui.readings import Meters
+from worldmodel.ui.rebinding import Rebinding
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.settings import SettingsError, keep_settings
+from worldmodel.ui.shortcuts import key_of
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.strip import Strips
 from worldmodel.ui.window import Window
@@ -60,7 +61,8 @@ class Session:
     slots       where F5 saves; None: nowhere. opening: what is played before the player takes over
     library     what else the menu offers: worlds, recordings. When the player chooses one of them the session ends,
                 and `wanted` holds the options of play.py for it
-    keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
+    keys        button -> labels of its keys, where they are not the usual ones (see default_bindings); the window has
+                its own
     feel        of mouse, stick and held keys; eye: of a dreamed world, which can then begin at any picture
     notice      a line that is shown first
     out         folder of screenshots; say: gets each message to the player, one line
@@ -90,18 +92,21 @@ class Session:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.window, self.out, self.say = window, out, say
-        self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), feel, env.fps)
-        self.hud = Hud(title, env.actions, self.latch.bindings, hud)
+        bindings = default_bindings(env.actions.buttons, keys, shortcuts=window.shortcuts)
+        self.latch = Latch(env.actions, bindings, feel, env.fps)
+        self.hud = Hud(title, env.actions, bindings, hud)
+        self.hud.bind(env.actions, bindings, window.shortcuts)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self.library, self.wanted = library or Library(), dict[str, Any]()
         first = [Item("Go on", lambda: self.runner.send(Command.RESUME))]
         if self.runner.can_go_back:
             first.append(Item("Timeline", lambda: None, "what was, and the branches"))  # it lies under the menu
         self.menu = window.menu = Menu(pages(self), first, [Item("Quit", self._quit)])
+        self.rebinding = Rebinding(window, self.latch, self.hud, self.menu, self.library.keys, self._note)
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
-        self.strips, self.meters, self._eye = Strips(self.runner), Meters(self.runner, eye), eye
+        self.strips, self.meters, self._eye = Strips(self.runner, self.key), Meters(self.runner, eye), eye
         self._is_quitting = False
         if notice:
             self.hud.toast(notice)
@@ -219,7 +224,7 @@ class Session:
             try:
                 what = load_image(what)
             except VideoError as error:
-                self.hud.toast(" ".join(str(error).split())[:120])
+                self._note(str(error))
                 return
         if what is None or self._eye is None:
             self.hud.toast("no picture there" if what is None else "only a dreamed world begins at a picture")
@@ -241,31 +246,19 @@ class Session:
         """End the session, and tell whoever started it what to play next."""
         self.wanted, self._is_quitting = options, True
 
-    def bind(self, button: str, code: int) -> None:
-        """Give a button another key, and keep that in the file of keys."""
-        try:
-            self._bind(rebound(self.latch.bindings, button, code))
-        except ActionError as error:
-            self.hud.toast(" ".join(str(error).split())[:120])
-
-    def use_hand(self, hand: str) -> None:
-        """Give all buttons the keys of one of HANDS, and keep that."""
-        self._bind(default_bindings(self.latch.space.buttons, hand=hand))
-
     def keep(self, **changes: Any) -> None:
         """Keep changed settings in their file."""
         try:
             keep_settings(self.library.settings, changes)
         except (OSError, SettingsError) as error:
-            self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
+            self._note(f"not kept: {error}")
 
-    def _bind(self, bindings: Mapping[int, str]) -> None:
-        try:
-            self.latch.bind(bindings)
-            self.hud.bind(self.latch.space, self.latch.bindings)
-            save_keys(self.library.keys, self.latch.bindings)
-        except OSError as error:
-            self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
+    def key(self, command: Command) -> str:
+        """What to press for a command."""
+        return key_of(self.window.shortcuts, command)
+
+    def _note(self, line: str) -> None:
+        self.hud.toast(" ".join(line.split())[:120])
 
     def _quit(self) -> None:
         self._is_quitting = True
@@ -288,11 +281,13 @@ class Session:
 
     def _hint(self, now: float) -> str:
         """What a player may want to press now."""
+        keys = f"{self.key(Command.HELP)} keys"
         if self.runner.is_over:
-            return "the end  \u00b7  F4 again"
+            return f"the end  \u00b7  {self.key(Command.RESET)} again"
         if self.runner.is_paused:
             has_pictures = self.hud.has_pad and self.window.focus.is_shown
-            return ("B" if has_pictures else "P") + " go on  \u00b7  . one step  \u00b7  F1 keys"
+            go_on = "B" if has_pictures else self.key(Command.PAUSE)
+            return f"{go_on} go on  \u00b7  {self.key(Command.SINGLE_STEP)} one step  \u00b7  {keys}"
         if self.window.is_captured or now - self._begun_at > HINT_S:
             return ""
-        return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"
+        return f"click to look with the mouse  \u00b7  {keys}" if any(self.latch.space.mouse) else keys

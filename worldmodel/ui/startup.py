@@ -43,7 +43,7 @@ def open_behind(
     with ThreadPoolExecutor(1, thread_name_prefix="opening") as executor:
         done = executor.submit(work, lambda stage: stages.append((stage, time.perf_counter())))
         while not done.done():
-            if wants_to_quit():
+            if wants_to_quit(window):
                 window.close()  # at once; the work cannot be stopped in the middle
                 raise Left
             _draw(window, title, frame, stages)

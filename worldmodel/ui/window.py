@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pygame
 
 from worldmodel.env import Frame
 from worldmodel.ui import gamepad
 from worldmodel.ui.focus import Focus
+from worldmodel.ui.keymap import Command
 from worldmodel.ui.menu import Overlay
+from worldmodel.ui.shortcuts import USUAL
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
 DESKTOP_SHARE = 0.8  # of the desktop's width and height, at most, for a new window
@@ -126,6 +128,7 @@ class Window:
         self.is_touched = False  # the player did something that the window may have to answer
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
+        self.shortcuts: Mapping[int, Command] = USUAL  # the player's own, once they are read
         self.focus = Focus()  # among the pictures that are shown while the world stands still
         self.dropped: list[str] = []  # files that were dropped on it, oldest first
         self.pads = gamepad.Gamepads()
