@@ -25,7 +25,7 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises its errors instead of print
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -38,15 +38,14 @@ from omegaconf import DictConfig
 import worldmodel
 from worldmodel.action import Action
 from worldmodel.config import load_yaml, typed
-from worldmodel.data.episode import load_episode
 from worldmodel.data.recorder import Recorder
-from worldmodel.data.replay import Replay, begin_again, first_difference
+from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EnvError, Frame, Sampled
-from worldmodel.ui.control import Opening
+from worldmodel.ui.again import opening_of, verify
 from worldmodel.ui.film import export_episode
 from worldmodel.ui.keyfile import load_keys, load_shortcuts
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script
+from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start
 from worldmodel.ui.pages import Library
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
@@ -95,37 +94,6 @@ class Config(VenueConfig):
             raise ValueError('control=script and script="forward*8,left*4,fire" belong together')
 
 
-class ReplayError(ValueError):
-    """A recording that is not what the world makes now."""
-
-
-def opening_of(cfg: Config, env: Env) -> Opening:
-    """What is played before the player takes over: a recording up to branch_at, the log of a run, or a script."""
-    if cfg.script:
-        return Opening([(action, None) for action in parse_script(cfg.script, env.actions)])
-    if not cfg.replay or isinstance(env, Replay):
-        return Opening(())
-    episode = load_episode(cfg.replay)
-    until = episode.num_steps if cfg.branch_at is None else cfg.branch_at
-    if not 0 <= until <= episode.num_steps:
-        raise ReplayError(f"{cfg.replay}: no frame {until}; it has frames 0 to {episode.num_steps}")
-    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[:until]
-    return Opening(moves, lambda env: begin_again(env, episode), is_fast=cfg.branch_at is not None)
-
-
-def verify(cfg: Config, env: Env) -> None:
-    """Make a recording again and compare every frame; ReplayError names the first that differs."""
-    episode = load_episode(str(cfg.replay))
-    every = max(1, round(10 * env.fps))
-    t = first_difference(
-        env, episode, lambda t: say(f"{t} of {episode.num_steps} frames equal") if t % every == 0 else None
-    )
-    if t is not None:
-        at = f"frame {t} ({t / env.fps:.1f} s)"
-        raise ReplayError(f"{cfg.replay}: {at} is the first that differs. Another machine, torch or version made it.")
-    say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
-
-
 def feel_of(cfg: Config) -> Feel:
     """How mouse, stick and held keys feel. ValueError for what is absurd."""
     return Feel(
@@ -157,9 +125,9 @@ def play(cfg: Config, notice: str = "") -> tuple[Config | None, str | None]:
     try:
         say(f"{venue.title}: loaded in {time.perf_counter() - begun:.2f} s")
         if cfg.verify:
-            verify(cfg, env)
-        else:
-            play_headless(replace(cfg, start=load_start(cfg.start, env.size_hw, say)), env)
+            say(verify(str(cfg.replay), env, say))
+            return None, None
+        play_headless(replace(cfg, start=load_start(cfg.start, env.size_hw, say)), env)
     finally:
         env.close()
     return None, env.problem if isinstance(env, Recorder) else None
@@ -185,9 +153,14 @@ def play_on(cfg: Config) -> None:
     before, notice, problems = None, "", list[str]()
     while chosen:
         try:
+            if before and chosen.verify:  # asked for in the menu: told in the next window
+                chosen, notice = before, verify_in_window(chosen)
+                continue
             following, problem = play(chosen, notice)
             before, chosen, notice = chosen, following, ""
             problems += [problem] if problem else []
+        except Left:
+            break
         except USER_ERRORS as error:
             if before is None:
                 raise
@@ -203,7 +176,7 @@ def play_headless(cfg: Config, env: Env) -> None:
         paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
         say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
         return
-    opening, idle = opening_of(cfg, env), (Action(), None)
+    opening, idle = opening_of(env, cfg.script, cfg.replay, cfg.branch_at), (Action(), None)
     moves, world = opening.moves, env.world if isinstance(env, Recorder) else env
 
     def act(t: int) -> Action:
@@ -226,7 +199,7 @@ def library(cfg: Config, venue: Venue) -> Library:
     def picture(name: str) -> Frame | None:
         return venue.starts[0][1] if name == here and venue.starts else look_at(name)[1]
 
-    shown = (venue.starts, here, Pictures(picture), Pictures(look_into))
+    shown = (venue.starts, here, Pictures(picture), Pictures(look_into), Path(cfg.plays) if cfg.plays else None)
     return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), *shown)
 
 
@@ -260,6 +233,24 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
         window.close()
 
 
+def verify_in_window(cfg: Config) -> str:
+    """Make a recording again and compare it, told in a window meanwhile; see verify. Left if the player closes it."""
+
+    def work(tell: Callable[[str], None]) -> str:
+        venue = open_venue(cfg, "tour", tell)
+        try:
+            tell("making it again")
+            return verify(str(cfg.replay), venue.env, tell)
+        finally:
+            venue.env.close()
+
+    window = Window("worldmodel", peek(cfg, 0)[0], cfg.scale, cfg.filter)
+    try:
+        return open_behind(window, f"{cfg.replay}: is it the same again?", look_into(str(cfg.replay)), work, say)
+    finally:
+        window.close()
+
+
 def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict[str, Any]:
     """One session in a window; gives what to play next."""
     env = venue.env
@@ -271,7 +262,8 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
     view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
-    world |= {"opening": opening_of(cfg, env), "library": library(cfg, venue)}
+    world |= {"opening": opening_of(env, cfg.script, cfg.replay, cfg.branch_at)}
+    world |= {"library": library(cfg, venue)}
     view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons, window.shortcuts)
     session = Session(env, window, say=say, **world, **view)
     gc.freeze()  # what is loaded stays: the collector need not walk through it during play
@@ -288,16 +280,14 @@ def main(raw: DictConfig) -> None:
 
 def after_help(arguments: Sequence[str]) -> str:
     """The worlds, and the player's keys."""
-    chosen = [argument.removeprefix("keys=") for argument in arguments if argument.startswith("keys=")]
-    keys = (chosen or [load_yaml(CONF / "play.yaml")["keys"]])[-1]
-    return f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(arguments), Path(keys))}"
+    keys = [load_yaml(CONF / "play.yaml")["keys"], *(a.removeprefix("keys=") for a in arguments if a[:5] == "keys=")]
+    return f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(arguments), Path(keys[-1]))}"
 
 
 def run() -> int:
     """From the command line to an exit code."""
-    options = [field.name for field in fields(Config)]
     sys.argv[1:] = [f"script='{a[7:]}'" if a.startswith("script=") and a[7:8] not in "'\"" else a for a in sys.argv[1:]]
-    code = attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS)
+    code = attempt(lambda: check_options(sys.argv[1:], [field.name for field in fields(Config)]), USER_ERRORS)
     try:
         return code or attempt(main, USER_ERRORS)
     finally:

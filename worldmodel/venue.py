@@ -25,12 +25,12 @@ import worldmodel
 from worldmodel.action import ActionSpace
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.both import Both
-from worldmodel.data.episode import PICTURES, Episode, load_episode
+from worldmodel.data.episode import PICTURES, START_STATE, Episode, load_episode
 from worldmodel.data.health import diagnosis
 from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.rerun import Rerun
-from worldmodel.data.states import Slots
+from worldmodel.data.states import Slots, read_header
 from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
 
@@ -127,9 +127,19 @@ def buttons_of(arguments: Sequence[str]) -> ActionSpace:
 
 
 def look_into(recording: str) -> Frame | None:
-    """The first frame of a recording, None if it cannot be read. It never raises."""
+    """The first frame of a recording; of the log of a run the start of its world, or what was kept of where it began.
+    None if there is none or it cannot be read. It never raises.
+    """
     try:
-        return load_episode(recording).frames(0, 1)[0]
+        episode = load_episode(recording)
+        if episode.meta.has_pictures:
+            return episode.frames(0, 1)[0]
+        state, start = episode.path / START_STATE, episode.meta.start
+        if state.exists():
+            return read_header(state)[1]
+        is_dreamt = episode.meta.source == "dream" and not episode.meta.game.endswith(BOTH)
+        world = str(episode.meta.extra.get("world", ""))
+        return look_at(world, start)[1] if is_dreamt and isinstance(start, int) else None
     except (OSError, ValueError, IndexError):  # EpisodeError and VideoError are ValueErrors
         return None
 

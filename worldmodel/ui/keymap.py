@@ -57,6 +57,7 @@ class Command(StrEnum):
     CHOOSE = "take the picture that is meant: by a click, its number, or the arrows and Enter"
     GO = "go to a frame of a branch"
     STOP_REWIND = "go on, because the key of time was let go"
+    TAKE_OVER = "play on from here, in what is shown of before"
     DROP = "open what was dropped on the window"
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from worldmodel.data.episode import EpisodeError, list_episodes, read_json
+from worldmodel.data.replay import Replay
 from worldmodel.data.states import NUM_SLOTS
 from worldmodel.env import Frame
 from worldmodel.ui.arrivals import clipboard
@@ -25,10 +25,11 @@ from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.rebinding import Rebinding
 from worldmodel.ui.runner import PACES, Runner
+from worldmodel.ui.shelf import Played, Shelf
 from worldmodel.ui.shortcuts import NAMES, key_of, shortcut_rows
 from worldmodel.ui.window import FILTERS, SCALES, Window
 
-MOST_RECORDINGS = 40  # the newest
+MOST_TURNS = 40  # from one end of a run to the other
 MOUSE = (0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)  # degrees a pixel
 STICK = tuple(float(degrees) for degrees in range(40, 401, 20))  # degrees a second
 ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
@@ -38,7 +39,8 @@ ZONES = tuple(percent / 100 for percent in range(0, 55, 5))
 class Library:
     """worlds: what play.py's option world takes; recordings: a folder of episodes; keys, settings: files of the player
     that the menu writes; starts: (title, frame) of each; here: the one of worlds that is played, None if it is a
-    recording; picture, recorded: of a world by name, of a recording by path, None as long as there is none.
+    recording; picture, recorded: of a world by name, of a recording by path, None as long as there is none; plays: the
+    folder of what every run leaves, worlds in it.
     """
 
     worlds: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class Library:
     here: str | None = None
     picture: Callable[[str], Frame | None] = lambda name: None
     recorded: Callable[[str], Frame | None] = lambda path: None
+    plays: Path | None = None
 
 
 class Table(Protocol):
@@ -81,12 +84,16 @@ class Table(Protocol):
 
 def pages(table: Table) -> Mapping[str, Callable[[], list[Item]]]:
     """The pages, each asked for anew when it is drawn."""
+    library, moments = table.library, dict[Path, int]()
+    recordings = Shelf(lambda: [library.recordings])
+    runs = Shelf(lambda: sorted(library.plays.iterdir()) if library.plays and library.plays.is_dir() else [])
     return {
         "Starts": lambda: _starts(table),
         "Save": lambda: _slots(table.runner, Command.SAVE),
         "Load": lambda: _slots(table.runner, Command.LOAD),
-        "Recordings": lambda: _recordings(table, lambda path: partial(table.leave_for, replay=str(path))),
-        "Export": lambda: _recordings(table, lambda path: partial(table.export, path)),
+        "Recordings": lambda: _played(table, recordings(), moments),
+        "Runs": lambda: [*_take_over(table), *_played(table, runs(), moments)],
+        "Export": lambda: [_line(table, played, partial(table.export, played.path)) for played in recordings()],
         "Worlds": lambda: _worlds(table),
         "Controls": lambda: _controls(table),
         "Display": lambda: _display(table),
@@ -127,22 +134,50 @@ def _slots(runner: Runner, command: Command) -> list[Item]:
     return items
 
 
-def _recordings(table: Table, act: Callable[[Path], Callable[[], None]]) -> list[Item]:
-    """The newest recordings, and what choosing one does: watch it, or make films of it."""
-    try:
-        paths = list_episodes(table.library.recordings)[::-1][:MOST_RECORDINGS]
-    except EpisodeError:
-        return []
-    picture = table.library.recorded
-    return [Item(path.name, act(path), _facts(path), picture(str(path))) for path in paths]
+def _line(table: Table, played: Played, act: Callable[[], None] | None = None) -> Item:
+    """One recording or run: which, when, how long, in which world."""
+    facts = [played.world, *[f"{played.seconds:.0f} s"] * (played.num_steps > 0), played.facts, played.ended]
+    picture = table.library.recorded(str(played.path))
+    return Item(played.path.name, act, ", ".join(filter(None, facts)), picture)
 
 
-def _facts(path: Path) -> str:
-    try:
-        meta = read_json(path / "meta.json")
-        return f"{meta['num_steps'] / meta['fps']:.0f} s, {meta['source']}"
-    except (EpisodeError, KeyError, TypeError, ZeroDivisionError):
-        return "not finished"
+def _played(table: Table, shown: Sequence[Played], moments: dict[Path, int]) -> list[Item]:
+    """Recordings or runs, each with a page of what can be done with it; moments: frames chosen there."""
+    lines = [_line(table, played) for played in shown]
+    pages = [partial(_choices, table, played, moments) for played in shown]
+    return [replace(line, page=page if played.num_steps else None) for line, page, played in zip(lines, pages, shown)]
+
+
+def _choices(table: Table, played: Played, moments: dict[Path, int]) -> list[Item]:
+    """Watch it, compare it, or play on from a frame of it: the last, until Left and Right choose another."""
+    now = moments.get(played.path, played.num_steps)
+    stride = max(1, round(played.fps), round(played.num_steps / MOST_TURNS))
+    leave = partial(table.leave_for, replay=str(played.path), world=None)  # it knows its world
+
+    def turn(by: int) -> None:
+        moments[played.path] = min(max(now + by * stride, 0), played.num_steps)
+
+    moment = f"frame {now} of {played.num_steps}, {now / played.fps:.1f} s: Left, Right"
+    return [
+        Item("watch", leave, f"{played.seconds:.1f} s", table.library.recorded(str(played.path))),
+        Item("verify", partial(leave, verify=True), "make it again and compare every frame"),
+        Item("take over", partial(leave, branch_at=now), moment, turn=turn),
+    ]
+
+
+def _take_over(table: Table) -> list[Item]:
+    """Play on from the frame on screen, while what was played before is shown."""
+    runner = table.runner
+    if isinstance(runner.world, Replay):
+        path, frame = str(runner.world.episode.path), runner.world.state()["frame"]
+        return [Item("take over here", partial(table.leave_for, replay=path, world=None, branch_at=frame))]
+
+    def act() -> None:
+        runner.send(Command.TAKE_OVER)
+        runner.send(Command.RESUME)
+
+    is_shown = runner.control.is_opening and runner.control.opening.begin
+    return [Item("take over here", act, "what follows is yours")] if is_shown else []
 
 
 def _controls(table: Table) -> list[Item]:

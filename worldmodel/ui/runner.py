@@ -236,6 +236,9 @@ class Runner:
                     self._go(*number)
                 case Command.CHOOSE:
                     self._follow(number)
+                case Command.TAKE_OVER if self.control.is_opening:
+                    self.control.drop()
+                    self.messages.put(f"frame {self.frame_index}: yours from here")
                 case Command.RESYNC:
                     self._resync()
                 case Command.REWIND:
