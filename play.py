@@ -72,6 +72,7 @@ class Config(VenueConfig):
     hud: str
     scale: str
     filter: str
+    redraw: str
     fullscreen: bool
     degrees_per_pixel: float
     stick_degrees: float
@@ -260,11 +261,10 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
         if cfg.pace == "uncapped" and venue.engine.frames.budget_s:
             venue.engine.frames.budget_s = 0.0
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
-    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
-    world |= {"opening": opening_of(env, cfg.script, cfg.replay, cfg.branch_at)}
-    world |= {"library": library(cfg, venue)}
-    view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons, window.shortcuts)
+    world |= {"opening": opening_of(env, cfg.script, cfg.replay, cfg.branch_at), "library": library(cfg, venue)}
+    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
+    view |= {"redraw": cfg.redraw, "keys": load_keys(Path(cfg.keys), env.actions.buttons, window.shortcuts)}
     session = Session(env, window, say=say, **world, **view)
     gc.freeze()  # what is loaded stays: the collector need not walk through it during play
     script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None

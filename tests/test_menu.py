@@ -194,12 +194,12 @@ def test_meters_lie_below_the_timeline_and_never_under_the_menu(window, tmp_path
         session.runner.control.script = lambda step: Action()
         session.runner._step()
     session._turn(listens=True)
-    session.runner.is_paused, session._drawn_at = True, 0.0
+    session.runner.is_paused, session.beat.drawn_at = True, 0.0
     session._turn(listens=True)
     assert tops[0] == 0
     assert tops[1] > max(place.bottom for place in window.focus.places)
     session._obey(Command.ESCAPE)
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     session._turn(listens=True)
     assert len(tops) == 2
 
@@ -301,7 +301,7 @@ def test_a_dropped_picture_is_cropped_and_then_begun_at(window, tmp_path):
     session = table(window, tmp_path, eye=Looks())
     drop(session, tmp_path / "own.png")
     assert window.menu is not session.menu
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     key(pygame.KEYDOWN, ENTER)
     session._turn(listens=True)
     session.runner._obey()

@@ -146,12 +146,12 @@ def test_the_window_keeps_flipping_while_the_model_is_slow(window, monkeypatch):
 
 def test_what_the_player_does_is_answered_at_the_displays_rate_without_a_frame(window, monkeypatch):
     """In a menu over a standing world each key was seen up to 50 ms late."""
-    monkeypatch.setattr("worldmodel.ui.session.REFRESH_S", 1e9)
-    session = Session(FakeEnv(), window)
+    monkeypatch.setattr("worldmodel.ui.beat.NEWS_S", 1e9)
+    session = Session(FakeEnv(), window, redraw="news")
     session.runner._reset()
     session._obey(Command.ESCAPE)
     session._turn(listens=True)
-    session._drawn_at -= 0.02
+    session.beat.drawn_at -= 0.02
     session._turn(listens=True)
     assert session.runner.stats.num_flips == 1
     pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(1, 1), rel=(1, 1), buttons=(0, 0, 0)))
@@ -253,7 +253,7 @@ def test_the_slots_are_shown_after_their_key(window, tmp_path):
     _, session, _ = play(window, {4: [Command.SAVE]}, slots=slots, hud="off")
     plain = pygame.surfarray.array3d(window.surface)
     session._obey(Command.NEXT_SLOT)
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     session._turn(listens=True)
     assert (pygame.surfarray.array3d(window.surface) != plain).any()
     assert [cell.frame is not None for cell in session.strips.slot_cells] == [True] + [False] * 9
@@ -351,7 +351,7 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
     session = paused_session(window, env, 3)
     session._obey(Command.WHAT_IF)
     session.runner._obey()
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     session._turn(listens=True)
     assert env.asked == ([Action(), *(Action({name}) for name in env.actions.buttons)], 5)
     assert len(session.window.focus.places) == 5

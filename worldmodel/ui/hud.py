@@ -53,13 +53,18 @@ class Hud:
         """Show a line for TOAST_S seconds, at every level."""
         self._toast, self._toast_until = text, time.perf_counter() + TOAST_S
 
+    @property
+    def message(self) -> str:
+        """The line that is shown for a while, or nothing."""
+        return self._toast if time.perf_counter() < self._toast_until else ""
+
     def next_level(self) -> None:
         """off -> min -> full -> off."""
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
 
     def draw_toast(self, surface: pygame.Surface, midbottom: tuple[int, int]) -> None:
         """The line that was given to toast, as long as it is to be seen."""
-        if time.perf_counter() < self._toast_until:
+        if self.message:
             unit = _unit(surface)
             lines = wrapped(self._toast, unit, surface.get_width() - 2 * unit)
             plate(surface, [(line, INK, unit) for line in lines], unit // 2, midbottom=midbottom)

@@ -22,6 +22,7 @@ from typing import Any
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import load_image
+from worldmodel.ui.beat import REDRAWS
 from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.hud import LEVELS
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "hud": LEVELS,
     "scale": SCALES,
     "filter": FILTERS,
+    "redraw": REDRAWS,
     "headless": ("auto", True, False),
     "control": ("human", "script", "tour"),
 }

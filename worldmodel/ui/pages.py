@@ -18,6 +18,7 @@ from worldmodel.data.replay import Replay
 from worldmodel.data.states import NUM_SLOTS
 from worldmodel.env import Frame
 from worldmodel.ui.arrivals import clipboard
+from worldmodel.ui.beat import REDRAWS, Beat
 from worldmodel.ui.bindings import HANDS, button_rows, pad_rows
 from worldmodel.ui.hud import LEVELS, Hud
 from worldmodel.ui.keymap import Command
@@ -64,6 +65,7 @@ class Table(Protocol):
     menu: Menu
     library: Library
     rebinding: Rebinding
+    beat: Beat
 
     def leave_for(self, **options: Any) -> None:
         """End the session, and play something else."""
@@ -245,5 +247,6 @@ def _display(table: Table) -> list[Item]:
         change("hud", hud, "level", LEVELS, "meters"),
         change("scale", window, "scale", SCALES, "scale"),
         change("filter", window, "filter", FILTERS, "filter"),
+        change("redraw", table.beat, "redraw", REDRAWS, f"redraw (this display: {window.refresh_hz:.0f} a second)"),
         Item("full screen", window.toggle_fullscreen, key_of(window.shortcuts, Command.FULLSCREEN), stays=True),
     ]

@@ -2,15 +2,15 @@
 
 Session   the window's thread: events, drawing and the commands; the world runs in a Runner beside it
 
-The window never waits for the model: it draws the newest frame when there is one and refreshes the meters when there
-is none. Not here: the pace of the world (runner.py), what the keys are (keymap.py).
+The window never waits for the model: it draws a new frame as soon as there is one, and all else that changes with the
+display's next picture. Not here: the pace of the world (runner.py), what the keys are (keymap.py).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
 from worldmodel.ui.abilities import Eye
 from worldmodel.ui.arrivals import wanted_by
+from worldmodel.ui.beat import Beat
 from worldmodel.ui.bindings import default_bindings
 from worldmodel.ui.control import Opening, Script
 from worldmodel.ui.crop import Crop
@@ -45,8 +46,6 @@ from worldmodel.ui.strip import Strips
 from worldmodel.ui.window import Window
 
 POLL_S = 0.004  # between two looks at the events: a step lasts 57 ms, so nobody can tell
-REFRESH_S = 0.05  # redraw at least this often, for the meters
-BEAT_S = 1 / 60  # of a display: redraw no sooner than this after a key or a motion of the mouse
 HINT_S = 8.0  # how long a new player is told about the keys
 SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
 USUAL = Feel()
@@ -65,9 +64,10 @@ class Session:
                 its own
     feel        of mouse, stick and held keys; eye: of a dreamed world, which can then begin at any picture
     notice      a line that is shown first
+    redraw      when the window is drawn while no new frame comes (see Beat)
     out         folder of screenshots; say: gets each message to the player, one line
 
-    Neither the Env nor the window is closed here. ValueError for a pace, a hud level or keys that do not exist.
+    Neither the Env nor the window is closed here. ValueError for a pace, hud level, redraw or keys that do not exist.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Session:
         feel: Feel = USUAL,
         eye: Eye | None = None,
         notice: str = "",
+        redraw: str = "display",
         out: Path = Path("out"),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -110,7 +111,7 @@ class Session:
         self._is_quitting = False
         if notice:
             self.hud.toast(notice)
-        self._begun_at = self._drawn_at = 0.0
+        self.beat, self._begun_at = Beat(window, redraw), 0.0
 
     def run(self, max_frames: int | None = None, script: Script | None = None) -> Stats:
         """Play until the player quits, or for max_frames steps; gives the times of all frames.
@@ -142,7 +143,7 @@ class Session:
 
         listens  False: a script plays, and losing the focus or a click do not stop it.
         """
-        newest = self.runner.mailbox.newest(POLL_S)
+        newest = self.runner.mailbox.newest(min(POLL_S, self.beat.wait_s) if self._shown else POLL_S)
         if newest and not self._shown:
             self.say(f"first frame: {time.perf_counter() - self._begun_at:.2f} s")
         self._shown = newest or self._shown
@@ -150,21 +151,27 @@ class Session:
             if listens or command not in (Command.HOLD, Command.RESUME):
                 self._obey(command)
         self._tell()
-        if self._shown and (newest or self._is_due()):
+        begun, sight = time.perf_counter(), self._sight()
+        if self._shown and (self.beat.is_due(sight) or newest):
             if newest:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.has_pad = self.window.pads.is_there
             self._draw_over(picture, self._shown)
             self.window.flip()
-            self._drawn_at, self.window.is_touched = time.perf_counter(), False
+            self.beat.drawn(begun, sight)
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
-                self.runner.stats.shown(newest.number, self._drawn_at)
+                self.runner.stats.shown(newest.number, time.perf_counter())
 
-    def _is_due(self) -> bool:
-        """True if it is time to draw without a new frame: an answer to the player, or the meters."""
-        return time.perf_counter() - self._drawn_at > (BEAT_S if self.window.is_touched else REFRESH_S)
+    def _sight(self) -> Hashable:
+        """What is on the screen beside the frame and the meters, where the model's thread or the hour can change it;
+        what the player changes, the window knows (is_touched).
+        """
+        runner, menu, surface = self.runner, self.window.menu, pygame.display.get_surface()
+        world = (runner.is_paused, runner.is_over, runner.rewound, runner.is_exact, runner.steps, id(runner.fan))
+        kept = (runner.saving.slot, runner.saving.num_saves, runner.branches.number, runner.taping.recording_since)
+        return world, kept, self.hud.message, menu is not None and menu.is_open, surface and surface.get_size()
 
     def _draw_over(self, picture: pygame.Rect, shown: Shown) -> None:
         """The menu; or save slots, timeline or what-if, and the meters below; or the key table."""

@@ -28,6 +28,7 @@ HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself a
 DESKTOP_SHARE = 0.8  # of the desktop's width and height, at most, for a new window
 HEADLESS_SIZE = (1024, 768)
 SETTLE_S = 0.5  # after F11: pygame makes another window, and the old one reports that it lost the focus
+USUAL_HZ = 60.0  # of a display; SDL reports 0 under Xvfb
 SCALES, FILTERS = ("int", "fit", "stretch"), ("nearest", "linear")
 EVENTS = [
     pygame.QUIT,
@@ -144,6 +145,11 @@ class Window:
             self._windowed_size = self._usual_size(size_hw)
             self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
         self.size_hw = size_hw
+
+    @property
+    def refresh_hz(self) -> float:
+        """How often its display shows a new picture, a second, as SDL says; USUAL_HZ where it does not know."""
+        return float(pygame.display.get_current_refresh_rate() or USUAL_HZ)
 
     @property
     def size(self) -> tuple[int, int]:
