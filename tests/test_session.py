@@ -17,7 +17,7 @@ from worldmodel.env import EpisodeEnd
 from worldmodel.ui.control import Opening
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.runner import _wait_for
+from worldmodel.ui.pace import keep_beat
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
 from worldmodel.ui.tape import Tape
@@ -551,9 +551,9 @@ def test_commands_of_the_window(window, tmp_path):
 
 def test_deadlines_keep_the_beat_and_a_late_model_does_not_race(monkeypatch):
     now, slept = [10.0], []
-    monkeypatch.setattr("worldmodel.ui.runner.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("worldmodel.ui.runner.time.sleep", slept.append)
-    assert _wait_for(10.5, 1.0) == 11.5  # early: sleep, the beat stays
-    assert _wait_for(9.5, 1.0) == 10.5  # a little late: the beat stays
-    assert _wait_for(2.0, 1.0) == 11.0  # far behind: a new beat
+    monkeypatch.setattr("worldmodel.ui.pace.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("worldmodel.ui.pace.time.sleep", slept.append)
+    assert keep_beat(10.5, 1.0) == 11.5  # early: sleep, the beat stays
+    assert keep_beat(9.5, 1.0) == 10.5  # a little late: the beat stays
+    assert keep_beat(2.0, 1.0) == 11.0  # far behind: a new beat
     assert slept == [0.5]

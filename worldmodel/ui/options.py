@@ -28,7 +28,7 @@ from worldmodel.ui.crop import crop_to
 from worldmodel.ui.hud import LEVELS
 from worldmodel.ui.keyfile import load_keys, load_shortcuts
 from worldmodel.ui.keymap import Command
-from worldmodel.ui.runner import PACES
+from worldmodel.ui.pace import PACES
 from worldmodel.ui.shortcuts import key_of
 from worldmodel.ui.window import FILTERS, SCALES
 

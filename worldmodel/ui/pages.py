@@ -24,8 +24,9 @@ from worldmodel.ui.hud import LEVELS, Hud
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.menu import Item, Menu
+from worldmodel.ui.pace import PACES
 from worldmodel.ui.rebinding import Rebinding
-from worldmodel.ui.runner import PACES, Runner
+from worldmodel.ui.runner import Runner
 from worldmodel.ui.shelf import Played, Shelf
 from worldmodel.ui.shortcuts import NAMES, key_of, shortcut_rows
 from worldmodel.ui.window import FILTERS, SCALES, Window
