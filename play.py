@@ -14,8 +14,7 @@ All options: conf/play.yaml. Exit code 2: one line says what to change. WORLDMOD
 
 import os
 
-# Read by OpenMP when torch is loaded: its threads must not spin while they wait. Beside any busy neighbour, such as
-# our own window, that made a frame 7 to 40 times slower (2 cores).
+# For OpenMP in torch: threads that spin while they wait made a frame 7 to 40 times slower beside our window (2 cores).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("KMP_BLOCKTIME", "0")
@@ -25,7 +24,7 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # hydra raises its errors instead of print
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -37,16 +36,16 @@ from omegaconf import DictConfig
 
 import worldmodel
 from worldmodel.action import Action
-from worldmodel.config import typed
-from worldmodel.data.episode import load_episode
+from worldmodel.config import load_yaml, typed
 from worldmodel.data.recorder import Recorder
-from worldmodel.data.replay import Replay, begin_again, first_difference
+from worldmodel.data.replay import Replay
 from worldmodel.env import Env, EnvError, Sampled
-from worldmodel.ui.bindings import load_keys
-from worldmodel.ui.control import Opening
+from worldmodel.glimpse import buttons_of, look_at, look_into
+from worldmodel.ui.again import opening_of, verify
 from worldmodel.ui.film import export_episode
+from worldmodel.ui.keyfile import load_keys, load_shortcuts
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start, parse_script
+from worldmodel.ui.options import attempt, check_choices, check_options, key_table, load_start
 from worldmodel.ui.pages import Library
 from worldmodel.ui.pictures import Pictures
 from worldmodel.ui.session import Session
@@ -54,8 +53,9 @@ from worldmodel.ui.settings import KEPT, SIZES, SettingsError, keep_settings, lo
 from worldmodel.ui.startup import Left, open_behind
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window, WindowError, has_display
-from worldmodel.venue import Venue, VenueConfig, buttons_of, look_at, look_into, measure_tiers, open_venue, peek
+from worldmodel.venue import Venue, VenueConfig, measure_tiers, open_venue, peek
 
+CONF = Path(__file__).with_name("conf")
 USER_ERRORS = (ValueError, OSError, EnvError, WindowError, HydraException)
 FROM_THE_START: Any = {"start": 0, "verify": False, "branch_at": None, "control": "human", "script": "", "tier": "auto"}
 say = partial(print, flush=True)
@@ -72,6 +72,7 @@ class Config(VenueConfig):
     hud: str
     scale: str
     filter: str
+    redraw: str
     fullscreen: bool
     degrees_per_pixel: float
     stick_degrees: float
@@ -92,37 +93,6 @@ class Config(VenueConfig):
             raise ValueError("verify and branch_at need a recording: replay=FOLDER")
         if (self.control == "script") != bool(self.script):
             raise ValueError('control=script and script="forward*8,left*4,fire" belong together')
-
-
-class ReplayError(ValueError):
-    """A recording that is not what the world makes now."""
-
-
-def opening_of(cfg: Config, env: Env) -> Opening:
-    """What is played before the player takes over: a recording up to branch_at, the log of a run, or a script."""
-    if cfg.script:
-        return Opening([(action, None) for action in parse_script(cfg.script, env.actions)])
-    if not cfg.replay or isinstance(env, Replay):
-        return Opening(())
-    episode = load_episode(cfg.replay)
-    until = episode.num_steps if cfg.branch_at is None else cfg.branch_at
-    if not 0 <= until <= episode.num_steps:
-        raise ReplayError(f"{cfg.replay}: no frame {until}; it has frames 0 to {episode.num_steps}")
-    moves = list(zip(episode.actions, episode.sampling_steps, strict=True))[:until]
-    return Opening(moves, lambda env: begin_again(env, episode), is_fast=cfg.branch_at is not None)
-
-
-def verify(cfg: Config, env: Env) -> None:
-    """Make a recording again and compare every frame; ReplayError names the first that differs."""
-    episode = load_episode(str(cfg.replay))
-    every = max(1, round(10 * env.fps))
-    t = first_difference(
-        env, episode, lambda t: say(f"{t} of {episode.num_steps} frames equal") if t % every == 0 else None
-    )
-    if t is not None:
-        at = f"frame {t} ({t / env.fps:.1f} s)"
-        raise ReplayError(f"{cfg.replay}: {at} is the first that differs. Another machine, torch or version made it.")
-    say(f"{cfg.replay}: all {episode.num_steps + 1} frames made again, byte by byte")
 
 
 def feel_of(cfg: Config) -> Feel:
@@ -158,9 +128,9 @@ def play(cfg: Config, notice: str = "") -> tuple[Config | None, str | None]:
     try:
         say(f"{venue.title}: loaded in {time.perf_counter() - begun:.2f} s")
         if cfg.verify:
-            verify(cfg, env)
-        else:
-            play_headless(replace(cfg, start=load_start(cfg.start, env.size_hw, say)), env)
+            say(verify(str(cfg.replay), env, say))
+            return None, None
+        play_headless(replace(cfg, start=load_start(cfg.start, env.size_hw, say)), env)
     finally:
         env.close()
     return None, env.problem if isinstance(env, Recorder) else None
@@ -186,9 +156,14 @@ def play_on(cfg: Config) -> None:
     before, notice, problems = None, "", list[str]()
     while chosen:
         try:
+            if before and chosen.verify:  # asked for in the menu: told in the next window
+                chosen, notice = before, verify_in_window(chosen)
+                continue
             following, problem = play(chosen, notice)
             before, chosen, notice = chosen, following, ""
             problems += [problem] if problem else []
+        except Left:
+            break
         except USER_ERRORS as error:
             if before is None:
                 raise
@@ -204,7 +179,7 @@ def play_headless(cfg: Config, env: Env) -> None:
         paths = export_episode(Path(str(cfg.replay)), Path(cfg.out))
         say(f"{env.episode.num_steps + 1} frames; wrote {', '.join(map(str, paths))}")
         return
-    opening, idle = opening_of(cfg, env), (Action(), None)
+    opening, idle = opening_of(env, cfg.script, cfg.replay, cfg.branch_at), (Action(), None)
     moves, world = opening.moves, env.world if isinstance(env, Recorder) else env
 
     def act(t: int) -> Action:
@@ -225,17 +200,19 @@ def library(cfg: Config, venue: Venue) -> Library:
     here = None if cfg.replay else cfg.world or worldmodel.default_world()
     first = Pictures(lambda name: venue.starts[0][1] if name == here and venue.starts else look_at(name)[1])
     shown = (venue.starts, here, () if cfg.replay else venue.tiers, first, Pictures(look_into))
-    return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), *shown)
+    kept = (folder, Path(cfg.keys), Path(cfg.settings))
+    return Library((*worldmodel.worlds(), *others), *kept, *shown, Path(cfg.plays) if cfg.plays else None)
 
 
 def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None]:
     """Play until the player quits; gives the options of what was chosen in the menu instead, if anything was, and why
     a recording stopped. The window is there first, with the world's picture, and keeps its size for the next time.
     """
-    size_hw, picture = peek(cfg, cfg.start)
+    size_hw, picture, shortcuts = *peek(cfg, cfg.start), load_shortcuts(Path(cfg.keys))
     place = "replay" if cfg.replay else f"{Path(cfg.world or worldmodel.default_world()).name} ({cfg.env})"
     window = Window("worldmodel", size_hw, cfg.scale, cfg.filter, load_settings(Path(cfg.settings))[SIZES].get(place))
     try:
+        window.shortcuts = shortcuts
         if cfg.fullscreen:
             window.toggle_fullscreen()
         venue = open_behind(window, place, picture, lambda tell: open_venue(cfg, "human", tell), say)
@@ -257,6 +234,24 @@ def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None
         window.close()
 
 
+def verify_in_window(cfg: Config) -> str:
+    """Make a recording again and compare it, told in a window meanwhile; see verify. Left if the player closes it."""
+
+    def work(tell: Callable[[str], None]) -> str:
+        venue = open_venue(cfg, "tour", tell)
+        try:
+            tell("making it again")
+            return verify(str(cfg.replay), venue.env, tell)
+        finally:
+            venue.env.close()
+
+    window = Window("worldmodel", peek(cfg, 0)[0], cfg.scale, cfg.filter)
+    try:
+        return open_behind(window, f"{cfg.replay}: is it the same again?", look_into(str(cfg.replay)), work, say)
+    finally:
+        window.close()
+
+
 def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict[str, Any]:
     """One session in a window; gives what to play next."""
     env = venue.env
@@ -266,10 +261,10 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
         if cfg.pace == "uncapped" and venue.engine.frames.budget_s:
             venue.engine.frames.budget_s = 0.0
     world: dict[str, Any] = {"pace": cfg.pace, "start": load_start(cfg.start, env.size_hw, say), "seed": cfg.seed}
-    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
     world |= {"title": venue.title, "num_starts": max(1, len(venue.starts)), "slots": venue.slots, "eye": venue.eye}
-    world |= {"opening": opening_of(cfg, env), "library": library(cfg, venue)}
-    view["keys"] = load_keys(Path(cfg.keys), env.actions.buttons)
+    world |= {"opening": opening_of(env, cfg.script, cfg.replay, cfg.branch_at), "library": library(cfg, venue)}
+    view: dict[str, Any] = {"hud": cfg.hud, "feel": feel_of(cfg), "out": Path(cfg.out), "notice": notice}
+    view |= {"redraw": cfg.redraw, "keys": load_keys(Path(cfg.keys), env.actions.buttons, window.shortcuts)}
     session = Session(env, window, say=say, **world, **view)
     gc.freeze()  # what is loaded stays: the collector need not walk through it during play
     script = tour_script(env.actions, env.fps) if cfg.control == "tour" or (cfg.frames and not cfg.script) else None
@@ -277,22 +272,28 @@ def play_session(cfg: Config, venue: Venue, window: Window, notice: str) -> dict
     return session.wanted
 
 
-@hydra.main(version_base="1.3", config_path=str(Path(__file__).with_name("conf")), config_name="play")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="play")
 def main(raw: DictConfig) -> None:
     """Hydra's door; it exits here, because hydra writes a line of its own about errors that pass through it."""
     sys.exit(attempt(lambda: play_on(with_settings(typed(Config, raw), sys.argv[1:])), USER_ERRORS))
 
 
+def after_help(arguments: Sequence[str]) -> str:
+    """The worlds, and the player's keys."""
+    keys = [load_yaml(CONF / "play.yaml")["keys"], *(a.removeprefix("keys=") for a in arguments if a[:5] == "keys=")]
+    return f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(arguments), Path(keys[-1]))}"
+
+
 def run() -> int:
     """From the command line to an exit code."""
-    options = [field.name for field in fields(Config)]
     sys.argv[1:] = [f"script='{a[7:]}'" if a.startswith("script=") and a[7:8] not in "'\"" else a for a in sys.argv[1:]]
-    code = attempt(lambda: check_options(sys.argv[1:], options), USER_ERRORS)
+    code = attempt(lambda: check_options(sys.argv[1:], [field.name for field in fields(Config)]), USER_ERRORS)
     try:
         return code or attempt(main, USER_ERRORS)
     finally:
-        if not code and {"--help", "-h"} & set(sys.argv[1:]):  # hydra has shown the options, and exits
-            say(f"Worlds: {', '.join(worldmodel.worlds())}\n\n{key_table(buttons_of(sys.argv[1:]))}")
+        is_help = not code and {"--help", "-h"} & set(sys.argv[1:])  # hydra has shown the options, and exits
+        if is_help and attempt(lambda: say(after_help(sys.argv[1:])), USER_ERRORS):
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def ask(runner, *commands):
 def drawn(made):
     """Paused, and the window drawn once."""
     made.runner.is_paused = True
-    made._drawn_at = 0.0
+    made.beat.drawn_at = 0.0
     made._turn(listens=True)
     return made.strips.rows
 

@@ -183,6 +183,7 @@ def test_the_key_table_names_every_button_and_command():
     assert [meaning for _, meaning in play] == [*names, "look (click first)"]
     assert {key for row, _ in window for key in row.split(", ") if key} >= {"F5", "Ctrl+F8", "Backspace", "Ctrl+Q"}
     without_keys = {Command.DROP, Command.HOLD, Command.RESUME, Command.STOP_REWIND, Command.CHOOSE, Command.GO}
+    without_keys |= {Command.TAKE_OVER}
     assert [meaning for _, meaning in window] == [c.value for c in dict.fromkeys(command for _, command in KEYS)]
     assert {command for _, command in KEYS} == set(Command) - without_keys
 

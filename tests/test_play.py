@@ -20,13 +20,14 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.video import load_image, read_video, save_image
 from worldmodel.env import EnvError, EpisodeEnd
+from worldmodel.glimpse import buttons_of
 from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.film import export
 from worldmodel.ui.options import OptionError, check_options, parse_script
 from worldmodel.ui.tour import tour, tour_script
 from worldmodel.ui.window import Window
-from worldmodel.venue import buttons_of, safe_name
+from worldmodel.venue import safe_name
 
 INFO = {"game": "doom_garden", "licence": "CC0"}
 FRAMES = torch.zeros(2, 5, *FakeEnv.size_hw, 3, dtype=torch.uint8)

@@ -17,7 +17,7 @@ from worldmodel.env import EpisodeEnd
 from worldmodel.ui.control import Opening
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Feel
-from worldmodel.ui.runner import _wait_for
+from worldmodel.ui.pace import keep_beat
 from worldmodel.ui.session import Session
 from worldmodel.ui.stats import DONE, END, FLIP, INPUT, LATCH, START
 from worldmodel.ui.tape import Tape
@@ -146,12 +146,12 @@ def test_the_window_keeps_flipping_while_the_model_is_slow(window, monkeypatch):
 
 def test_what_the_player_does_is_answered_at_the_displays_rate_without_a_frame(window, monkeypatch):
     """In a menu over a standing world each key was seen up to 50 ms late."""
-    monkeypatch.setattr("worldmodel.ui.session.REFRESH_S", 1e9)
-    session = Session(FakeEnv(), window)
+    monkeypatch.setattr("worldmodel.ui.beat.NEWS_S", 1e9)
+    session = Session(FakeEnv(), window, redraw="news")
     session.runner._reset()
     session._obey(Command.ESCAPE)
     session._turn(listens=True)
-    session._drawn_at -= 0.02
+    session.beat.drawn_at -= 0.02
     session._turn(listens=True)
     assert session.runner.stats.num_flips == 1
     pygame.event.post(pygame.Event(pygame.MOUSEMOTION, pos=(1, 1), rel=(1, 1), buttons=(0, 0, 0)))
@@ -253,7 +253,7 @@ def test_the_slots_are_shown_after_their_key(window, tmp_path):
     _, session, _ = play(window, {4: [Command.SAVE]}, slots=slots, hud="off")
     plain = pygame.surfarray.array3d(window.surface)
     session._obey(Command.NEXT_SLOT)
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     session._turn(listens=True)
     assert (pygame.surfarray.array3d(window.surface) != plain).any()
     assert [cell.frame is not None for cell in session.strips.slot_cells] == [True] + [False] * 9
@@ -351,7 +351,7 @@ def test_what_if_shows_a_picture_for_each_key_and_the_chosen_one_is_played_for_a
     session = paused_session(window, env, 3)
     session._obey(Command.WHAT_IF)
     session.runner._obey()
-    session._drawn_at = 0.0
+    session.beat.drawn_at = 0.0
     session._turn(listens=True)
     assert env.asked == ([Action(), *(Action({name}) for name in env.actions.buttons)], 5)
     assert len(session.window.focus.places) == 5
@@ -499,7 +499,8 @@ def test_the_end_of_an_episode_waits_for_the_player(window):
     session = Session(FakeEnv(on_step), window, say=said.append)
     session.run()
     assert session.runner.is_over
-    assert "F4" in said[-1]
+    assert said[-1] == "the episode is over"
+    assert session._hint(0.0) == "the end  \u00b7  F4 again"
 
 
 def test_a_replay_shows_what_was_pressed(window, tmp_path):
@@ -550,9 +551,9 @@ def test_commands_of_the_window(window, tmp_path):
 
 def test_deadlines_keep_the_beat_and_a_late_model_does_not_race(monkeypatch):
     now, slept = [10.0], []
-    monkeypatch.setattr("worldmodel.ui.runner.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("worldmodel.ui.runner.time.sleep", slept.append)
-    assert _wait_for(10.5, 1.0) == 11.5  # early: sleep, the beat stays
-    assert _wait_for(9.5, 1.0) == 10.5  # a little late: the beat stays
-    assert _wait_for(2.0, 1.0) == 11.0  # far behind: a new beat
+    monkeypatch.setattr("worldmodel.ui.pace.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("worldmodel.ui.pace.time.sleep", slept.append)
+    assert keep_beat(10.5, 1.0) == 11.5  # early: sleep, the beat stays
+    assert keep_beat(9.5, 1.0) == 10.5  # a little late: the beat stays
+    assert keep_beat(2.0, 1.0) == 11.0  # far behind: a new beat
     assert slept == [0.5]

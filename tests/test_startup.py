@@ -12,10 +12,11 @@ from worlds import make_world
 
 import worldmodel
 from worldmodel.backends.place import cores
+from worldmodel.glimpse import look_at, look_into
 from worldmodel.ui.arrivals import clipboard, wanted_by
 from worldmodel.ui.crop import Crop, crop_to
 from worldmodel.ui.startup import Left, open_behind
-from worldmodel.venue import VenueConfig, look_at, look_into, open_venue, peek
+from worldmodel.venue import VenueConfig, open_venue, peek
 
 
 def options(**changed):

@@ -64,6 +64,6 @@ def test_a_storm_of_sizes_is_drawn_at_each_and_ends_with_the_last(window):  # no
     session.runner._reset()
     for width in [*range(30, 900, 37), 1, 333]:
         pygame.display.set_mode((width, max(1, 600 - width // 2)), pygame.RESIZABLE)
-        session._drawn_at = 0.0
+        session.beat.drawn_at = 0.0
         session._turn(listens=True)
     assert window.surface.get_size() == (333, 434)

@@ -4,11 +4,10 @@ VenueConfig   which world, dreamed, real, both or replayed, and how
 Venue         the Env, its title, its starts, its saves, its eye
 open_venue    the one from the other, naming each stage
 measure_tiers what to do after play, for the next choice of a tier
-peek          what can be shown before anything is loaded; look_at: of any world, look_into: of a recording
-buttons_of    what can be done in a bundled world
+peek          what can be shown before anything is loaded
 open_real     a real game by name
 
-Not here: windows and players (ui/, play.py).
+Not here: windows and players (ui/, play.py), pictures and buttons of what is not opened (glimpse.py).
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import worldmodel
-from worldmodel.action import ActionSpace
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.both import Both
 from worldmodel.data.episode import PICTURES, Episode, load_episode
@@ -32,14 +30,12 @@ from worldmodel.data.recorder import Recorder
 from worldmodel.data.replay import Replay
 from worldmodel.data.rerun import Rerun
 from worldmodel.data.states import DEFAULT_TIER, Slots
-from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
+from worldmodel.glimpse import BOTH, UNKNOWN_HW, look_at
 
 GAMES = Path(__file__).parent.parent / "conf" / "game"
 VERSION = "worldmodel 0.1"  # of what decides a dreamed frame, beside torch and the machine
 QUEUED_STEPS = 64  # of a recording may wait for the disk
-UNKNOWN_HW = (96, 128)  # of a world that cannot be read yet
-BOTH = "-both"  # ends the name of a game beside its dream
 KNOWN_EVERY = 4  # of the frames before each start, for the eye
 Tell = Callable[[str], None]
 
@@ -107,35 +103,6 @@ def peek(cfg: VenueConfig, start: Any) -> tuple[tuple[int, int], Frame | None]:
         return UNKNOWN_HW, None
     size_hw, picture = look_at(cfg.world or worldmodel.default_world(), start if isinstance(start, int) else 0)
     return size_hw, picture if cfg.env == "dream" and isinstance(start, int) else None
-
-
-def look_at(name: str, start: int = 0) -> tuple[tuple[int, int], Frame | None]:
-    """The same of a world by name. It never raises."""
-    folder = worldmodel.BUNDLED / name
-    if name not in worldmodel.worlds():
-        return UNKNOWN_HW, None
-    try:
-        height, width = json.loads((folder / "world.json").read_text(encoding="utf-8"))["size_hw"]
-        picture = load_image(folder / "starts" / f"{start:02d}.png")
-    except (OSError, ValueError, KeyError, VideoError):
-        return UNKNOWN_HW, None
-    return (height, width), picture if picture.shape == (height, width, 3) else None
-
-
-def buttons_of(arguments: Sequence[str]) -> ActionSpace:
-    """Buttons and mouse of the bundled world that arguments choose by world=NAME, else of the default one; no torch."""
-    asked = [argument.removeprefix("world=") for argument in arguments if argument.startswith("world=")]
-    known = [name for name in asked if name in worldmodel.worlds()]
-    about = worldmodel.BUNDLED / (known or [worldmodel.default_world()])[-1] / "world.json"
-    return ActionSpace.from_json(json.loads(about.read_text(encoding="utf-8"))["actions"])
-
-
-def look_into(recording: str) -> Frame | None:
-    """The first frame of a recording, None if it cannot be read. It never raises."""
-    try:
-        return load_episode(recording).frames(0, 1)[0]
-    except (OSError, ValueError, IndexError):  # EpisodeError and VideoError are ValueErrors
-        return None
 
 
 def open_venue(cfg: VenueConfig, player: str, tell: Tell = lambda stage: None) -> Venue:

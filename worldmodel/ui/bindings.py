@@ -1,21 +1,19 @@
 """Which key presses which button of a world.
 
 default_bindings      codes -> buttons of a world, for both hands or for one of HANDS
-rebound               the same with one more key
-button_rows, pad_rows the key table
-load_keys, save_keys  the player's own keys, in a file
+button_rows, pad_rows the key table; key_rows: with the window's keys
 
-Not here: what a code is, the keys of the window (keymap.py), what a button does (games/).
+Not here: what a code is (keymap.py), the keys of the window (shortcuts.py), the player's own keys (rebinding.py,
+keyfile.py), what a button does (games/).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from worldmodel.action import ActionError, ActionSpace
-from worldmodel.ui.keymap import Command, code_label, code_of, command_rows, is_pad
+from worldmodel.ui.keymap import Command, code_label, code_of, is_pad, plain
+from worldmodel.ui.shortcuts import USUAL, shortcut_rows
 
 # What each button would like, best first; a code goes to the button that likes it most.
 WISHES: dict[str, tuple[str, ...]] = {
@@ -82,9 +80,11 @@ HANDS: dict[str, tuple[dict[str, tuple[str, ...]], str]] = {"both hands": (WISHE
 }  # fmt: skip
 
 
-def key_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:
+def key_rows(
+    space: ActionSpace, bindings: Mapping[int, str], shortcuts: Mapping[int, Command] = USUAL
+) -> list[tuple[str, str]]:
     """(keys, meaning) of each button of a world, then of each command of the window."""
-    return [*button_rows(space, bindings), *command_rows()]
+    return [*button_rows(space, bindings), *shortcut_rows(shortcuts)]
 
 
 def button_rows(space: ActionSpace, bindings: Mapping[int, str]) -> list[tuple[str, str]]:
@@ -108,78 +108,46 @@ def _keys(bindings: Mapping[int, str], button: str, *, of_pad: bool) -> str:
 
 
 def default_bindings(
-    buttons: Iterable[str], chosen: Mapping[str, Iterable[str]] | None = None, hand: str = "both hands"
-) -> dict[int, str]:
+    buttons: Iterable[str], chosen: Mapping[str, Iterable[str]] | None = None, hand: str = "both hands",
+    shortcuts: Mapping[int, Command] = USUAL,
+) -> dict[int, str]:  # fmt: skip
     """Code -> button, for every button: chosen keys first, then what it wishes, then spare letters and digits; then
     the same for a gamepad.
 
     chosen  button -> labels of its keys ("W", "Space", "Mouse left", "Pad A"); they replace that button's wishes
     hand    one of HANDS
+    shortcuts: the window's keys, which no button gets
     A code has one button, a button may have several codes; buttons beyond the spare keys stay without.
-    Raises ActionError for an unknown label or button, or a key chosen twice.
+    Raises ActionError for an unknown label or button, a key of the window, or a key chosen twice.
     """
     names, keys, pads = list(buttons), dict[int, str](), dict[int, str]()
     for name, labels in (chosen or {}).items():
         if name not in names:
             raise ActionError(f"keys are chosen for {name!r}, but the world's buttons are {names}")
         for code in map(code_of, labels):
+            if code in shortcuts or code != plain(code):
+                whose = shortcuts[code].value if code in shortcuts else "with Shift or Ctrl, keys are the window's"
+                raise ActionError(f"key {code_label(code)} cannot be chosen for {name!r}: {whose}")
             if (pads if is_pad(code) else keys).setdefault(code, name) != name:
                 raise ActionError(f"key {code_label(code)} is chosen for two buttons, {name!r} is the second")
     wishes, spare = HANDS[hand]
     pad_wishes = {name: tuple(f"Pad {part}" for part in parts) for name, parts in PAD_WISHES.items()}
-    return _given(names, keys, wishes, spare) | _given(names, pads, pad_wishes, [f"Pad {part}" for part in SPARE_PADS])
+    own = _given(names, keys, wishes, spare, shortcuts)
+    return own | _given(names, pads, pad_wishes, [f"Pad {part}" for part in SPARE_PADS], {})
 
 
 def _given(
-    names: list[str], bindings: dict[int, str], wishes: Mapping[str, tuple[str, ...]], spare: Iterable[str]
-) -> dict[int, str]:
+    names: list[str], bindings: dict[int, str], wishes: Mapping[str, tuple[str, ...]], spare: Iterable[str],
+    shortcuts: Mapping[int, Command],
+) -> dict[int, str]:  # fmt: skip
     """Bindings, and keys for the names that have none in them: a code goes to the name that likes it most."""
     bindings = dict(bindings)
     open_names = [name for name in names if name not in bindings.values()]
     for rank in range(max(map(len, wishes.values()))):
         for name in open_names:
             for label in wishes.get(name, ())[rank : rank + 1]:
-                bindings.setdefault(code_of(label), name)
-    left = [code_of(key) for key in spare if code_of(key) not in bindings]
+                if code_of(label) not in shortcuts:
+                    bindings.setdefault(code_of(label), name)
+    left = [code_of(key) for key in spare if code_of(key) not in {*bindings, *shortcuts}]
     unbound = [name for name in open_names if name not in bindings.values()]
     return bindings | dict(zip(left, unbound, strict=False))
-
-
-def rebound(bindings: Mapping[int, str], button: str, code: int) -> dict[int, str]:
-    """Bindings in which a button has the one key `code`, or the one part of a gamepad, and keeps what it has on the
-    other of the two. ActionError for a key of the window, or without a name.
-    """
-    if code_label(code).startswith("key "):
-        raise ActionError("that key has no name and cannot be bound")
-    code_of(code_label(code))  # refuses keys of the window
-    replaced = {c for c, b in bindings.items() if b == button and is_pad(c) == is_pad(code)}
-    return {c: b for c, b in bindings.items() if c not in replaced and c != code} | {code: button}
-
-
-def load_keys(path: Path, buttons: Iterable[str]) -> dict[str, list[str]]:
-    """button -> labels from a file of keys, for the buttons that this world has; nothing if there is no file.
-
-    ActionError, naming the file, if it is not {"forward": ["W", "Up"], ...} or names a key that does not exist.
-    """
-    if not path.exists():
-        return {}
-    try:
-        keys = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(keys, dict):
-            raise ActionError('expected {"forward": ["W", "Up"], ...}')
-        chosen = {name: list(keys[name]) for name in buttons if name in keys}
-        default_bindings(chosen, chosen)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ActionError(f"{path}: {error}. Correct it, or delete it for the usual keys.") from error
-    return chosen
-
-
-def save_keys(path: Path, bindings: Mapping[int, str]) -> None:
-    """The inverse; buttons of other worlds that are in the file stay in it. OSError if it cannot be written."""
-    keys = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    mine: dict[str, list[str]] = {}
-    for code, name in bindings.items():
-        mine.setdefault(name, []).append(code_label(code))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(keys | mine, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)

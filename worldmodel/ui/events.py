@@ -14,12 +14,12 @@ import time
 import pygame
 
 from worldmodel.ui import gamepad
-from worldmodel.ui.keymap import Command, command_of
+from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
+from worldmodel.ui.shortcuts import NUMBER_KEYS, command_of, stops_rewind
 from worldmodel.ui.window import Window
 
 MENU_EVENTS = (pygame.KEYDOWN, pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION)
-NUMBER_KEYS = [pygame.KSCAN_1 + i for i in range(9)]
 
 
 def pump(window: Window, latch: Latch) -> list[Command]:
@@ -32,7 +32,7 @@ def pump(window: Window, latch: Latch) -> list[Command]:
     commands: list[Command] = []
     for event in pygame.event.get():
         window.is_touched |= not (window.is_captured and event.type == pygame.MOUSEMOTION)  # a turn shows in a frame
-        if window.menu and window.menu.is_open and event.type in MENU_EVENTS and not _quits(event):
+        if window.menu and window.menu.is_open and event.type in MENU_EVENTS and not _quits(window, event):
             window.menu.handle(event)
         elif (is_taken := _is_taken(window, event)) is not None:
             commands += [Command.CHOOSE] * is_taken
@@ -47,13 +47,13 @@ def _sort(window: Window, latch: Latch, event: pygame.Event) -> list[Command]:
     """One event of keyboard, mouse or window."""
     match event.type:
         case pygame.KEYDOWN:
-            command = command_of(event.scancode, event.key, event.mod)
+            command = command_of(window.shortcuts, event.scancode, event.key, event.mod)
             if command:
                 return [command]
             latch.press(event.scancode)
         case pygame.KEYUP:
             latch.release(event.scancode)
-            if command_of(event.scancode, 0, 0) is Command.REWIND:
+            if stops_rewind(window.shortcuts, event.scancode, event.key):
                 return [Command.STOP_REWIND]
         case pygame.MOUSEMOTION if window.is_captured:
             latch.move(*event.rel)
@@ -95,13 +95,15 @@ def _is_taken(window: Window, event: pygame.Event) -> bool | None:
     return is_click if focus.point(event.pos) and (not is_click or event.button == 1) else None
 
 
-def wants_to_quit() -> bool:
+def wants_to_quit(window: Window) -> bool:
     """Drop all waiting events; True if one of them asked for the end."""
-    return any(event.type == pygame.QUIT or _quits(event) for event in pygame.event.get())
+    return any(event.type == pygame.QUIT or _quits(window, event) for event in pygame.event.get())
 
 
-def _quits(event: pygame.Event) -> bool:
-    return event.type == pygame.KEYDOWN and command_of(event.scancode, event.key, event.mod) is Command.QUIT
+def _quits(window: Window, event: pygame.Event) -> bool:
+    if event.type != pygame.KEYDOWN:
+        return False
+    return command_of(window.shortcuts, event.scancode, event.key, event.mod) is Command.QUIT
 
 
 def grasp() -> list[int]:

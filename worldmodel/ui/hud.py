@@ -18,9 +18,10 @@ import pygame
 from worldmodel.action import ActionSpace
 from worldmodel.ui.bindings import button_rows, pad_rows
 from worldmodel.ui.keycaps import KEY, KeyCaps
-from worldmodel.ui.keymap import command_rows
+from worldmodel.ui.keymap import Command
 from worldmodel.ui.paint import DIM, INK, LIT, PLATE, RED, SHADE, Line, fill, fitted, lettering, plate, wrapped
 from worldmodel.ui.readings import Readings
+from worldmodel.ui.shortcuts import USUAL, key_of, shortcut_rows
 
 LEVELS = ("off", "min", "full")
 TOAST_S = 3.0
@@ -40,14 +41,22 @@ class Hud:
         self.bind(space, bindings)
         self._toast, self._toast_until = "", 0.0
 
-    def bind(self, space: ActionSpace, bindings: Mapping[int, str]) -> None:
-        """Show these keys from now on."""
-        self._caps, self._table = KeyCaps(space, bindings), (button_rows(space, bindings), command_rows())
+    def bind(
+        self, space: ActionSpace, bindings: Mapping[int, str], shortcuts: Mapping[int, Command] = USUAL
+    ) -> None:  # fmt: skip
+        """Show these keys of the world and of the window from now on."""
+        self._shortcuts = shortcuts
+        self._caps, self._table = KeyCaps(space, bindings), (button_rows(space, bindings), shortcut_rows(shortcuts))
         self._pad_rows = [("", ""), ("Gamepad", ""), *pad_rows(space, bindings)]
 
     def toast(self, text: str) -> None:
         """Show a line for TOAST_S seconds, at every level."""
         self._toast, self._toast_until = text, time.perf_counter() + TOAST_S
+
+    @property
+    def message(self) -> str:
+        """The line that is shown for a while, or nothing."""
+        return self._toast if time.perf_counter() < self._toast_until else ""
 
     def next_level(self) -> None:
         """off -> min -> full -> off."""
@@ -55,7 +64,7 @@ class Hud:
 
     def draw_toast(self, surface: pygame.Surface, midbottom: tuple[int, int]) -> None:
         """The line that was given to toast, as long as it is to be seen."""
-        if time.perf_counter() < self._toast_until:
+        if self.message:
             unit = _unit(surface)
             lines = wrapped(self._toast, unit, surface.get_width() - 2 * unit)
             plate(surface, [(line, INK, unit) for line in lines], unit // 2, midbottom=midbottom)
@@ -75,7 +84,8 @@ class Hud:
             if not (top and readings.is_paused):
                 self._caps.draw(surface, readings.action, unit, shows_all=self.level == "full")
         if readings.divergence is not None:
-            _draw_divergence(surface, picture, readings.divergence, max(picture.top, top), unit)
+            key = key_of(self._shortcuts, Command.RESYNC)
+            _draw_divergence(surface, picture, readings.divergence, max(picture.top, top), unit, key)
         curve = 0 if readings.divergence is None else CURVE * unit
         above_caps = surface.get_height() - max(curve, round((1 + self._caps.num_rows) * KEY * unit))
         if readings.rewound_s is not None:
@@ -153,9 +163,11 @@ def _draw_sparks(
 
 
 def _draw_divergence(
-    surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], top: int, unit: int
+    surface: pygame.Surface, picture: pygame.Rect, curve: Sequence[float | None], top: int, unit: int, resync: str
 ) -> None:  # fmt: skip
-    """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync."""
+    """Names over the two halves, and the curve of PSNR between them at the lower edge; a gap is a re-sync, which the
+    key `resync` makes.
+    """
     for text, x in (("real", picture.left + picture.width // 4), ("dream", picture.left + picture.width * 3 // 4)):
         plate(surface, [(text, INK, unit)], unit // 3, midtop=(x, top + 3 * unit))
     place = pygame.Rect(0, 0, min(picture.width // 2, 24 * unit), (CURVE - 2) * unit)
@@ -163,7 +175,9 @@ def _draw_divergence(
     fill(surface, place, PLATE, unit // 2)
     known = [value for value in curve if value is not None]
     now = f"{known[-1]:.1f} dB" if known else "\u2013"
-    surface.blit(lettering(f"dream against real: {now}  (F10 sets it to real)", unit, INK), place.move(unit // 2, 4))
+    surface.blit(
+        lettering(f"dream against real: {now}  ({resync} sets it to real)", unit, INK), place.move(unit // 2, 4)
+    )
     low, high = PSNR_RANGE
     step = place.width / max(1, len(curve))
     points: list[tuple[float, float]] = []

@@ -1,12 +1,13 @@
-"""Codes of keys, mouse and gamepad, and the keys of the window itself.
+"""Codes of keys, mouse and gamepad, and the usual keys of the window itself.
 
 Command, KEYS         what the window's keys ask for: reset, pause, record ...
-command_of, command_rows   which one an event is; their table
+chords, plain         the codes of a pressed key, with and without Shift or Ctrl
 code_label, code_of   a code <-> what is printed on the key cap; is_pad: of a gamepad
 
-A code is a physical key (a scancode, pygame.KSCAN_*: the same place on every keyboard layout) or, below zero, a
-mouse button (MOUSE_LEFT = -1) or a part of a gamepad (PAD_A = -11). Not here: the buttons of a world (bindings.py),
-events and capture (events.py), what is held (latch.py).
+A code is a physical key (a scancode, pygame.KSCAN_*: the same place on every keyboard layout), plus SHIFT or CTRL where
+one of them is held with it; or, below zero, a mouse button (MOUSE_LEFT = -1) or a part of a gamepad (PAD_A = -11).
+Not here: the buttons of a world (bindings.py), the player's own keys of the window (shortcuts.py), events and capture
+(events.py), what is held (latch.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PADS = (
     "stick up", "stick down", "stick left", "stick right", "look up", "look down", "look left", "look right",
 )  # fmt: skip
 PAD_A = -11  # the first of PADS; the others follow downwards
+SHIFT, CTRL = 1 << 10, 1 << 11  # beyond all scancodes, which end at 511
 
 
 class Command(StrEnum):
@@ -55,10 +57,11 @@ class Command(StrEnum):
     CHOOSE = "take the picture that is meant: by a click, its number, or the arrows and Enter"
     GO = "go to a frame of a branch"
     STOP_REWIND = "go on, because the key of time was let go"
+    TAKE_OVER = "play on from here, in what is shown of before"
     DROP = "open what was dropped on the window"
 
 
-# The one source of the window's keys: events, F1, the README (tested). A label may begin with Shift+ or Ctrl+.
+# The one source of the window's usual keys: events, F1, the README (tested). A label may begin with Shift+ or Ctrl+.
 KEYS: tuple[tuple[str, Command], ...] = (
     ("Esc", Command.ESCAPE),
     ("F1", Command.HELP),
@@ -107,45 +110,49 @@ LABELS: dict[int, str] = {
     pygame.KSCAN_COMMA: ",",
     pygame.KSCAN_LEFTBRACKET: "[",
     pygame.KSCAN_RIGHTBRACKET: "]",
+    pygame.KSCAN_MINUS: "-",
+    pygame.KSCAN_EQUALS: "=",
+    pygame.KSCAN_SEMICOLON: ";",
+    pygame.KSCAN_APOSTROPHE: "'",
+    pygame.KSCAN_GRAVE: "`",
+    pygame.KSCAN_SLASH: "/",
+    pygame.KSCAN_BACKSLASH: "\\",
+    pygame.KSCAN_HOME: "Home",
+    pygame.KSCAN_END: "End",
+    pygame.KSCAN_INSERT: "Insert",
+    pygame.KSCAN_DELETE: "Delete",
+    pygame.KSCAN_RSHIFT: "Right Shift",
+    pygame.KSCAN_RCTRL: "Right Ctrl",
+    pygame.KSCAN_RALT: "Right Alt",
+    **{pygame.KSCAN_KP_1 + i: f"Num {digit}" for i, digit in enumerate("1234567890")},
     MOUSE_LEFT: "Mouse left",
     MOUSE_MIDDLE: "Mouse middle",
     MOUSE_RIGHT: "Mouse right",
     **{PAD_A - i: f"Pad {name}" for i, name in enumerate(PADS)},
 }
+BESIDE = {"": 0, "shift": SHIFT, "ctrl": CTRL}
+OTHERS = ("F1", "Up", "Space", "Enter", "Tab", "PgUp", "Home", "Shift", "Ctrl+S", "Mouse left", "Pad A")  # examples
+MODIFIERS = frozenset(
+    (pygame.KSCAN_LSHIFT, pygame.KSCAN_RSHIFT, pygame.KSCAN_LCTRL, pygame.KSCAN_RCTRL, pygame.KSCAN_LALT,
+     pygame.KSCAN_RALT)
+)  # fmt: skip
 
 
-def _command_keys() -> dict[tuple[int, int], Command]:
-    """(scancode, modifier) -> command, from KEYS; Ctrl+Q is not in it: it goes by its letter."""
-    codes = {label: code for code, label in LABELS.items()}
-    modifiers = {"Shift": pygame.KMOD_SHIFT, "Ctrl": pygame.KMOD_CTRL}
-    keys: dict[tuple[int, int], Command] = {}
-    for label, command in KEYS:
-        modifier, _, name = label.rpartition("+")
-        if command is not Command.QUIT:
-            keys[codes[name], modifiers.get(modifier, 0)] = command
-    return keys
+def chords(scancode: int, key: int, modifiers: int) -> list[int]:
+    """The codes that a pressed key can be meant as, the most special first: with Shift, with Ctrl, alone.
+
+    With Ctrl a letter is the one that is printed on the key (Ctrl+Q is where Q is); all others go by their place.
+    """
+    is_letter = pygame.K_a <= key <= pygame.K_z
+    letter = pygame.KSCAN_A + key - pygame.K_a if is_letter else scancode
+    with_shift = [SHIFT + scancode] if modifiers & pygame.KMOD_SHIFT and scancode not in MODIFIERS else []
+    with_ctrl = [CTRL + letter] if modifiers & pygame.KMOD_CTRL and scancode not in MODIFIERS else []
+    return [*with_shift, *with_ctrl, scancode]
 
 
-COMMAND_KEYS = _command_keys()
-COMMAND_CODES = frozenset(code for code, _ in COMMAND_KEYS)
-
-
-def command_of(scancode: int, key: int, modifiers: int) -> Command | None:
-    """The command of a pressed key, if it is one; Ctrl+Q goes by the letter, all others by their place."""
-    if key == pygame.K_q and modifiers & pygame.KMOD_CTRL:
-        return Command.QUIT
-    for modifier in (pygame.KMOD_SHIFT, pygame.KMOD_CTRL):
-        if modifiers & modifier and (scancode, modifier) in COMMAND_KEYS:
-            return COMMAND_KEYS[scancode, modifier]
-    return COMMAND_KEYS.get((scancode, 0))
-
-
-def command_rows() -> list[tuple[str, str]]:
-    """(keys, meaning) of each command that has a key, in the order of KEYS."""
-    rows: dict[Command, list[str]] = {}
-    for label, command in KEYS:
-        rows.setdefault(command, []).append(label)
-    return [(", ".join(labels), command.value) for command, labels in rows.items()]
+def plain(code: int) -> int:
+    """The key itself, without Shift or Ctrl."""
+    return code if code < 0 else code % SHIFT
 
 
 def is_pad(code: int) -> bool:
@@ -155,19 +162,16 @@ def is_pad(code: int) -> bool:
 
 def code_label(code: int) -> str:
     """What to print on the key cap, named by its place on a US keyboard."""
-    return LABELS.get(code, f"key {code}")
+    beside = "" if code < SHIFT else "Ctrl+" if code >= CTRL else "Shift+"
+    return beside + LABELS.get(plain(code), f"key {plain(code)}")
 
 
 def code_of(label: str) -> int:
-    """The inverse of code_label, in any case; ActionError for a key that cannot be bound."""
-    codes = {text.lower(): code for code, text in LABELS.items() if code not in COMMAND_CODES}
-    if label.lower() not in codes:
-        near = [LABELS[codes[text]] for text in get_close_matches(label.lower(), codes, 3)]
-        others = [LABELS[code] for code in codes.values() if len(LABELS[code]) > 1 and not is_pad(code)]
-        there = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"there are letters, digits, {', '.join(others)}, Pad A ..."
-        )
-        raise ActionError(f"no key {label!r} to bind; {there}")
-    return codes[label.lower()]
+    """The inverse of code_label, in any case; ActionError for a key that does not exist or cannot be bound."""
+    codes = {text.lower(): code for code, text in LABELS.items() if code != pygame.KSCAN_ESCAPE}
+    beside, _, name = label.lower().rpartition("+")
+    if name in codes and beside in BESIDE and (not beside or codes[name] > 0):
+        return BESIDE[beside] + codes[name]
+    near = [LABELS[codes[text]] for text in get_close_matches(label.lower(), codes, 3)]
+    there = f"did you mean {' or '.join(near)}?" if near else f"there are letters, digits, {', '.join(OTHERS)} ..."
+    raise ActionError(f"no key {label!r} to bind; {there}")

@@ -16,15 +16,17 @@ from typing import Protocol
 import pygame
 
 from worldmodel.env import Frame
+from worldmodel.ui.keymap import LABELS, chords, plain
 from worldmodel.ui.paint import DIM, INK, LIT, SHADE, fill, fitted, lettering
 
 
 @dataclass(frozen=True)
 class Item:
-    """label at the left, value at the right; act is done on Enter or a click (None: it only informs).
+    """label at the left, value at the right; act is done on Enter or a click (None: it only informs, or opens a page).
 
     stays: the menu remains open afterwards
-    turn: what Left (-1) and Right (+1) do to the value; Enter and a click then do what Right does
+    turn: what Left (-1) and Right (+1) do to the value; without an act, Enter and a click do what Right does
+    page: the items of a page of its own
     """
 
     label: str
@@ -33,6 +35,7 @@ class Item:
     frame: Frame | None = None
     stays: bool = False
     turn: Callable[[int], None] | None = None
+    page: Callable[[], list[Item]] | None = None
 
 
 class Overlay(Protocol):
@@ -61,38 +64,46 @@ class Overlay(Protocol):
 class Menu:
     """pages: title -> its items, asked for anew whenever they are drawn; the root lists them between first and last.
 
-    Up, Down, Enter, Esc (back, then close); a click does what Enter does. While `awaits` is set, the next key is
-    given to it instead, and Esc drops it.
+    Up, Down, Enter, Esc (back, then close); a click does what Enter does. While `awaits` is set
+    (ask), the next key, mouse button or part of a gamepad is given to it instead, as a code of keymap.py that may
+    have Shift or Ctrl in it, and Esc drops it; `question` stands at the foot.
     """
 
     def __init__(self, pages: Mapping[str, Callable[[], list[Item]]], first: list[Item], last: list[Item]) -> None:
         self.is_open = False
         self.awaits: Callable[[int], None] | None = None
-        self._pages, self._first, self._last = pages, first, last
-        self._page = ""
+        self.question = ""
+        self._root = [*first, *(Item(f"{title} ...", page=page) for title, page in pages.items()), *last]
+        self._path: list[tuple[Item, int]] = []  # the pages that are open, each with the cursor below it
         self._cursor = 0
         self._places: list[pygame.Rect] = []
         self._offset = 0  # items above the first that is drawn
 
     def open(self) -> None:
         """Show the root."""
-        self.is_open, self._page, self._cursor, self.awaits = True, "", 0, None
+        self.is_open, self._path, self._cursor, self.awaits = True, [], 0, None
 
     def close(self) -> None:
         """Show nothing."""
         self.is_open, self.awaits = False, None
 
+    def ask(self, question: str, awaits: Callable[[int], None]) -> None:
+        """Give the next key to `awaits`."""
+        self.question, self.awaits = question, awaits
+
     @property
     def items(self) -> list[Item]:
         """Those of the page that is shown."""
-        if self._page:
-            return self._pages[self._page]() or [Item("nothing here yet")]
-        return [*self._first, *(Item(f"{title} ...") for title in self._pages), *self._last]
+        page = self._path[-1][0].page if self._path else None
+        return (page() or [Item("nothing here yet")]) if page else self._root
 
     def handle(self, event: pygame.Event) -> None:
         """A key or mouse event while the menu is open."""
         if event.type == pygame.KEYDOWN:
-            self.press(event.scancode)
+            self.press(chords(event.scancode, event.key, event.mod)[0] if self.awaits else event.scancode)
+        elif self.awaits and event.type == pygame.MOUSEBUTTONDOWN:
+            if -event.button in LABELS:  # the wheel is no button
+                self.press(-event.button)
         elif event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
             number = pygame.Rect(event.pos, (1, 1)).collidelist(self._places)
             if number >= 0:
@@ -104,11 +115,11 @@ class Menu:
         """A key; or, for `awaits`, any code of keymap.py."""
         if self.awaits:
             awaits, self.awaits = self.awaits, None
-            if scancode != pygame.KSCAN_ESCAPE:
+            if plain(scancode) != pygame.KSCAN_ESCAPE:
                 awaits(scancode)
         elif scancode == pygame.KSCAN_ESCAPE:
-            if self._page:
-                self._page, self._cursor = "", len(self._first) + list(self._pages).index(self._page)
+            if self._path:
+                self._cursor = self._path.pop()[1]
             else:
                 self.close()
         elif scancode in (pygame.KSCAN_UP, pygame.KSCAN_DOWN):
@@ -122,27 +133,26 @@ class Menu:
 
     def _do(self) -> None:
         items = self.items
-        number = min(self._cursor, len(items) - 1) - len(self._first)
-        if not self._page and 0 <= number < len(self._pages):
-            self._page, self._cursor = list(self._pages)[number], 0
-            return
         item = items[min(self._cursor, len(items) - 1)]
-        if item.turn:
-            item.turn(1)
+        if item.page:
+            self._path.append((item, self._cursor))
+            self._cursor = 0
         elif item.act:
             if not item.stays:
                 self.close()
             item.act()
+        elif item.turn:
+            item.turn(1)
 
     def draw(self, surface: pygame.Surface) -> None:
         """Over the whole window; a long page scrolls with the cursor."""
         fill(surface, surface.get_rect(), SHADE, 0)
         width, height = surface.get_size()
         unit = max(10, min(height // 24, width // 36))
-        title = self._page or "Menu"
+        title = self._path[-1][0].label.removesuffix(" ...") if self._path else "Menu"
         surface.blit(lettering(title, round(1.6 * unit), LIT), (2 * unit, unit))
         foot = (
-            "a key or a part of the gamepad, or Esc"
+            self.question
             if self.awaits
             else "arrows, Enter  \u00b7  Esc back  \u00b7  or the mouse  \u00b7  pad: cross, A, B back"
         )
@@ -157,7 +167,7 @@ class Menu:
             top = round(3.4 * unit) + (number - self._offset) * row
             place = pygame.Rect(unit, top, width * 3 // 5, row)
             is_chosen = number == self._cursor
-            ink = LIT if is_chosen else INK if item.act or item.turn or not self._page else DIM
+            ink = LIT if is_chosen else INK if item.act or item.turn or item.page else DIM
             wish = lettering(item.value, unit, DIM).get_width()
             room = max(place.width // 2, place.width - wish - 3 * unit)  # the value shrinks only where both are long
             label = fitted(("> " if is_chosen else "  ") + item.label, unit, ink, room)

@@ -17,14 +17,19 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.video import load_image
+from worldmodel.ui.beat import REDRAWS
 from worldmodel.ui.bindings import default_bindings, key_rows
 from worldmodel.ui.crop import crop_to
 from worldmodel.ui.hud import LEVELS
-from worldmodel.ui.runner import PACES
+from worldmodel.ui.keyfile import load_keys, load_shortcuts
+from worldmodel.ui.keymap import Command
+from worldmodel.ui.pace import PACES
+from worldmodel.ui.shortcuts import key_of
 from worldmodel.ui.window import FILTERS, SCALES
 
 CHOICES: dict[str, tuple[object, ...]] = {
@@ -33,6 +38,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "hud": LEVELS,
     "scale": SCALES,
     "filter": FILTERS,
+    "redraw": REDRAWS,
     "headless": ("auto", True, False),
     "control": ("human", "script", "tour"),
 }
@@ -72,11 +78,21 @@ def check_choices(values: Mapping[str, Any]) -> None:
             raise OptionError(f"{key} is one of {listed}; got {values[key]!r}")
 
 
-def key_table(space: ActionSpace) -> str:
-    """The usual keys of a world and of the window, a line each: what F1 and the README have too."""
-    rows = key_rows(space, default_bindings(space.buttons))
+def key_table(space: ActionSpace, path: Path) -> str:
+    """The keys of a world and of the window, a line each, with the player's own from a file of keys: what F1 has too.
+    ActionError if the file is wrong.
+    """
+    shortcuts = load_shortcuts(path)
+    chosen = load_keys(path, space.buttons, shortcuts)
+    rows = key_rows(space, default_bindings(space.buttons, chosen, shortcuts=shortcuts), shortcuts)
     width = max(len(keys) for keys, _ in rows)
-    return "\n".join(["Keys (F1 shows yours):", "", *(f"  {keys:{width}}  {does}" for keys, does in rows)])
+    return "\n".join(
+        [
+            f"Keys (also in the window: {key_of(shortcuts, Command.HELP)}):",
+            "",
+            *(f"  {keys:{width}}  {does}" for keys, does in rows),
+        ]
+    )
 
 
 def parse_script(text: str, space: ActionSpace) -> list[Action]:

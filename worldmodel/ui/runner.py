@@ -36,11 +36,11 @@ from worldmodel.ui.control import Control, Opening, Script
 from worldmodel.ui.keymap import Command
 from worldmodel.ui.latch import Latch
 from worldmodel.ui.mailbox import Mailbox
+from worldmodel.ui.pace import PACES, keep_beat, stands, wait_for
 from worldmodel.ui.saving import Saving
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.tape import Tape, Taping
 
-PACES = ("realtime", "uncapped", "turn")
 IDLE_WAIT_S = 0.004  # between two looks at the keys when the world stands still
 HEALTHY_S = 0.9  # how far a broken dream goes back
 IDLE = Action()
@@ -121,18 +121,15 @@ class Runner:
             while not self._stop.is_set() and (max_frames is None or self.stats.num_frames < max_frames):
                 do_single = self._obey()
                 if self.rewound is not None:
-                    deadline = _wait_for(deadline, 1 / self.env.fps)
+                    deadline = keep_beat(deadline, 1 / self.env.fps)
                     self._rewind(1)
                     continue
-                if not do_single and (
-                    self.is_paused or (self.pace == "turn" and self.control.is_players and self.latch.is_idle)
-                ):
+                if not do_single and (self.is_paused or stands(self.pace, self.control, self.latch)):
                     self.stats.interrupt()
                     self._wake.wait(IDLE_WAIT_S)
                     self._wake.clear()
                     continue
-                if self.pace != "uncapped" and not (self.control.is_opening and self.control.opening.is_fast):
-                    deadline = _wait_for(deadline, 1 / self.env.fps)
+                deadline = wait_for(deadline, self.env.fps, self.pace, self.control)
                 try:
                     self._step()
                 except SickFrame as sick:
@@ -141,7 +138,7 @@ class Runner:
                     if max_frames is not None:
                         return
                     self.is_paused = self.is_over = True
-                    self.messages.put("the episode is over: F4 plays it again")
+                    self.messages.put("the episode is over")
         finally:
             self.taping.close()
 
@@ -236,6 +233,9 @@ class Runner:
                     self._go(*number)
                 case Command.CHOOSE:
                     self._follow(number)
+                case Command.TAKE_OVER if self.control.is_opening:
+                    self.control.drop()
+                    self.messages.put(f"frame {self.frame_index}: yours from here")
                 case Command.RESYNC:
                     self._resync()
                 case Command.REWIND:
@@ -335,7 +335,7 @@ class Runner:
     def _imagine(self) -> None:
         """Make the fan: the next second under each button, while the world stands still."""
         if not isinstance(self.world, Imaginative) or not self.is_paused or self.is_over:
-            self.messages.put("what if: pause a dreamed world first (P)")
+            self.messages.put("what if: pause a dreamed world first")
             return
         self.fan = prospects(self.world, self.env.actions, round(self.env.fps))
 
@@ -372,11 +372,3 @@ class Runner:
             self._interrupt(frame)
             self.tape.begin(frame.copy(), is_reset=False)
             self.branches.begin(self.frame_index)
-
-
-def _wait_for(deadline: float, period: float) -> float:
-    """Sleep until the deadline; gives the next one. Who is more than a period late starts anew instead of racing."""
-    now = time.perf_counter()
-    if deadline > now:
-        time.sleep(deadline - now)
-    return (deadline if deadline > now - period else now) + period

@@ -2,15 +2,15 @@
 
 Session   the window's thread: events, drawing and the commands; the world runs in a Runner beside it
 
-The window never waits for the model: it draws the newest frame when there is one and refreshes the meters when there
-is none. Not here: the pace of the world (runner.py), what the keys are (keymap.py).
+The window never waits for the model: it draws a new frame as soon as there is one, and all else that changes with the
+display's next picture. Not here: the pace of the world (runner.py), what the keys are (keymap.py).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pygame
 
-from worldmodel.action import ActionError
 from worldmodel.data.states import Slots
 from worldmodel.data.video import VideoError, load_image
 from worldmodel.env import Env, Frame
 from worldmodel.ui.abilities import Eye
 from worldmodel.ui.arrivals import wanted_by
-from worldmodel.ui.bindings import default_bindings, rebound, save_keys
+from worldmodel.ui.beat import Beat
+from worldmodel.ui.bindings import default_bindings
 from worldmodel.ui.control import Opening, Script
 from worldmodel.ui.crop import Crop
 from worldmodel.ui.events import pump
@@ -37,15 +37,15 @@ from worldmodel.ui.mailbox import Shown
 from worldmodel.ui.menu import Item, Menu
 from worldmodel.ui.pages import Library, pages
 from worldmodel.ui.readings import Meters
+from worldmodel.ui.rebinding import Rebinding
 from worldmodel.ui.runner import Runner
 from worldmodel.ui.settings import SettingsError, keep_settings
+from worldmodel.ui.shortcuts import key_of
 from worldmodel.ui.stats import Stats
 from worldmodel.ui.strip import Strips
 from worldmodel.ui.window import Window
 
 POLL_S = 0.004  # between two looks at the events: a step lasts 57 ms, so nobody can tell
-REFRESH_S = 0.05  # redraw at least this often, for the meters
-BEAT_S = 1 / 60  # of a display: redraw no sooner than this after a key or a motion of the mouse
 HINT_S = 8.0  # how long a new player is told about the keys
 SWITCH_INTERVAL_S = 0.0005  # of Python's threads: the window gets its turn while the model computes
 USUAL = Feel()
@@ -60,12 +60,14 @@ class Session:
     slots       where F5 saves; None: nowhere. opening: what is played before the player takes over
     library     what else the menu offers: worlds, recordings. When the player chooses one of them the session ends,
                 and `wanted` holds the options of play.py for it
-    keys        button -> labels of its keys, where they are not the usual ones (see default_bindings)
+    keys        button -> labels of its keys, where they are not the usual ones (see default_bindings); the window has
+                its own
     feel        of mouse, stick and held keys; eye: of a dreamed world, which can then begin at any picture
     notice      a line that is shown first
+    redraw      when the window is drawn while no new frame comes (see Beat)
     out         folder of screenshots; say: gets each message to the player, one line
 
-    Neither the Env nor the window is closed here. ValueError for a pace, a hud level or keys that do not exist.
+    Neither the Env nor the window is closed here. ValueError for a pace, hud level, redraw or keys that do not exist.
     """
 
     def __init__(
@@ -86,26 +88,30 @@ class Session:
         feel: Feel = USUAL,
         eye: Eye | None = None,
         notice: str = "",
+        redraw: str = "display",
         out: Path = Path("out"),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.window, self.out, self.say = window, out, say
-        self.latch = Latch(env.actions, default_bindings(env.actions.buttons, keys), feel, env.fps)
-        self.hud = Hud(title, env.actions, self.latch.bindings, hud)
+        bindings = default_bindings(env.actions.buttons, keys, shortcuts=window.shortcuts)
+        self.latch = Latch(env.actions, bindings, feel, env.fps)
+        self.hud = Hud(title, env.actions, bindings, hud)
+        self.hud.bind(env.actions, bindings, window.shortcuts)
         self.runner = Runner(env, self.latch, pace, start, seed, num_starts, slots, opening, out)
         self.library, self.wanted = library or Library(), dict[str, Any]()
         first = [Item("Go on", lambda: self.runner.send(Command.RESUME))]
         if self.runner.can_go_back:
             first.append(Item("Timeline", lambda: None, "what was, and the branches"))  # it lies under the menu
         self.menu = window.menu = Menu(pages(self), first, [Item("Quit", self._quit)])
+        self.rebinding = Rebinding(window, self.latch, self.hud, self.menu, self.library.keys, self._note)
         self._shown: Shown | None = None
         self.flash_guard = FlashGuard()
         self._calm: Frame = np.zeros((*env.size_hw, 3), np.uint8)
-        self.strips, self.meters, self._eye = Strips(self.runner), Meters(self.runner, eye), eye
+        self.strips, self.meters, self._eye = Strips(self.runner, self.key), Meters(self.runner, eye), eye
         self._is_quitting = False
         if notice:
             self.hud.toast(notice)
-        self._begun_at = self._drawn_at = 0.0
+        self.beat, self._begun_at = Beat(window, redraw), 0.0
 
     def run(self, max_frames: int | None = None, script: Script | None = None) -> Stats:
         """Play until the player quits, or for max_frames steps; gives the times of all frames.
@@ -137,7 +143,7 @@ class Session:
 
         listens  False: a script plays, and losing the focus or a click do not stop it.
         """
-        newest = self.runner.mailbox.newest(POLL_S)
+        newest = self.runner.mailbox.newest(min(POLL_S, self.beat.wait_s) if self._shown else POLL_S)
         if newest and not self._shown:
             self.say(f"first frame: {time.perf_counter() - self._begun_at:.2f} s")
         self._shown = newest or self._shown
@@ -145,21 +151,27 @@ class Session:
             if listens or command not in (Command.HOLD, Command.RESUME):
                 self._obey(command)
         self._tell()
-        if self._shown and (newest or self._is_due()):
+        begun, sight = time.perf_counter(), self._sight()
+        if self._shown and (self.beat.is_due(sight) or newest):
             if newest:
                 self._calm = self.flash_guard.calm(newest.frame, time.perf_counter())
             picture = self.window.draw(self._calm)
             self.hud.has_pad = self.window.pads.is_there
             self._draw_over(picture, self._shown)
             self.window.flip()
-            self._drawn_at, self.window.is_touched = time.perf_counter(), False
+            self.beat.drawn(begun, sight)
             self.runner.stats.num_flips += 1
             if newest and newest.number is not None:
-                self.runner.stats.shown(newest.number, self._drawn_at)
+                self.runner.stats.shown(newest.number, time.perf_counter())
 
-    def _is_due(self) -> bool:
-        """True if it is time to draw without a new frame: an answer to the player, or the meters."""
-        return time.perf_counter() - self._drawn_at > (BEAT_S if self.window.is_touched else REFRESH_S)
+    def _sight(self) -> Hashable:
+        """What is on the screen beside the frame and the meters, where the model's thread or the hour can change it;
+        what the player changes, the window knows (is_touched).
+        """
+        runner, menu, surface = self.runner, self.window.menu, pygame.display.get_surface()
+        world = (runner.is_paused, runner.is_over, runner.rewound, runner.is_exact, runner.steps, id(runner.fan))
+        kept = (runner.saving.slot, runner.saving.num_saves, runner.branches.number, runner.taping.recording_since)
+        return world, kept, self.hud.message, menu is not None and menu.is_open, surface and surface.get_size()
 
     def _draw_over(self, picture: pygame.Rect, shown: Shown) -> None:
         """The menu; or save slots, timeline or what-if, and the meters below; or the key table."""
@@ -219,7 +231,7 @@ class Session:
             try:
                 what = load_image(what)
             except VideoError as error:
-                self.hud.toast(" ".join(str(error).split())[:120])
+                self._note(str(error))
                 return
         if what is None or self._eye is None:
             self.hud.toast("no picture there" if what is None else "only a dreamed world begins at a picture")
@@ -241,31 +253,19 @@ class Session:
         """End the session, and tell whoever started it what to play next."""
         self.wanted, self._is_quitting = options, True
 
-    def bind(self, button: str, code: int) -> None:
-        """Give a button another key, and keep that in the file of keys."""
-        try:
-            self._bind(rebound(self.latch.bindings, button, code))
-        except ActionError as error:
-            self.hud.toast(" ".join(str(error).split())[:120])
-
-    def use_hand(self, hand: str) -> None:
-        """Give all buttons the keys of one of HANDS, and keep that."""
-        self._bind(default_bindings(self.latch.space.buttons, hand=hand))
-
     def keep(self, **changes: Any) -> None:
         """Keep changed settings in their file."""
         try:
             keep_settings(self.library.settings, changes)
         except (OSError, SettingsError) as error:
-            self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
+            self._note(f"not kept: {error}")
 
-    def _bind(self, bindings: Mapping[int, str]) -> None:
-        try:
-            self.latch.bind(bindings)
-            self.hud.bind(self.latch.space, self.latch.bindings)
-            save_keys(self.library.keys, self.latch.bindings)
-        except OSError as error:
-            self.hud.toast(f"not kept: {' '.join(str(error).split())}"[:120])
+    def key(self, command: Command) -> str:
+        """What to press for a command."""
+        return key_of(self.window.shortcuts, command)
+
+    def _note(self, line: str) -> None:
+        self.hud.toast(" ".join(line.split())[:120])
 
     def _quit(self) -> None:
         self._is_quitting = True
@@ -288,11 +288,13 @@ class Session:
 
     def _hint(self, now: float) -> str:
         """What a player may want to press now."""
+        keys = f"{self.key(Command.HELP)} keys"
         if self.runner.is_over:
-            return "the end  \u00b7  F4 again"
+            return f"the end  \u00b7  {self.key(Command.RESET)} again"
         if self.runner.is_paused:
             has_pictures = self.hud.has_pad and self.window.focus.is_shown
-            return ("B" if has_pictures else "P") + " go on  \u00b7  . one step  \u00b7  F1 keys"
+            go_on = "B" if has_pictures else self.key(Command.PAUSE)
+            return f"{go_on} go on  \u00b7  {self.key(Command.SINGLE_STEP)} one step  \u00b7  {keys}"
         if self.window.is_captured or now - self._begun_at > HINT_S:
             return ""
-        return "click to look with the mouse  \u00b7  F1 keys" if any(self.latch.space.mouse) else "F1 keys"
+        return f"click to look with the mouse  \u00b7  {keys}" if any(self.latch.space.mouse) else keys

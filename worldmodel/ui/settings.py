@@ -17,7 +17,7 @@ from typing import Any
 
 KEPT: dict[str, type | tuple[type, ...]] = {
     "degrees_per_pixel": (int, float), "stick_degrees": (int, float), "dead_zone": (int, float), "invert_y": bool,
-    "toggle": bool, "pace": str, "hud": str, "scale": str, "filter": str,
+    "toggle": bool, "pace": str, "hud": str, "scale": str, "filter": str, "redraw": str,
 }  # fmt: skip
 SIZES = "sizes"  # beside them: what was played -> width and height of its window
 MOST_PIXELS = 32768

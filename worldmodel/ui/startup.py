@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from worldmodel.ui.window import Window
 T = TypeVar("T")
 Tell = Callable[[str], None]
 LOOK_S = 0.03  # between two pictures
+MOST_STAGES = 8  # shown, the newest
 
 
 class Left(Exception):
@@ -36,15 +38,24 @@ def open_behind(
     say: Tell,
 ) -> T:
     """Do the work, which gets a function to name each stage as it begins, while the window shows the picture and the
-    stages; say gets each finished stage with its time. Raises what the work raises, and Left.
+    stages; say gets each finished stage with its time. Raises what the work raises, and Left, which also the naming of
+    the next stage raises in the work.
     """
     stages: list[tuple[str, float]] = []  # name, when it began
+    is_left = Event()
+
+    def tell(stage: str) -> None:
+        if is_left.is_set():
+            raise Left
+        stages.append((stage, time.perf_counter()))
+
     frame = np.zeros((*window.size_hw, 3), np.uint8) if picture is None else picture
     with ThreadPoolExecutor(1, thread_name_prefix="opening") as executor:
-        done = executor.submit(work, lambda stage: stages.append((stage, time.perf_counter())))
+        done = executor.submit(work, tell)
         while not done.done():
-            if wants_to_quit():
-                window.close()  # at once; the work cannot be stopped in the middle
+            if wants_to_quit(window):
+                is_left.set()
+                window.close()  # at once; the work cannot be stopped in the middle of a stage
                 raise Left
             _draw(window, title, frame, stages)
             time.sleep(LOOK_S)
@@ -63,7 +74,7 @@ def _spans(stages: list[tuple[str, float]]) -> list[tuple[str, float]]:
 def _draw(window: Window, title: str, frame: Frame, stages: list[tuple[str, float]]) -> None:
     place = window.draw(frame)
     unit = max(14, round(window.surface.get_height() / 30))
-    lines = [(f"{stage}  {seconds:.1f} s", DIM, unit) for stage, seconds in _spans(stages)]
+    lines = [(f"{stage}  {seconds:.1f} s", DIM, unit) for stage, seconds in _spans(stages)[-MOST_STAGES:]]
     lines[-1:] = [(text, LIT, unit) for text, _, unit in lines[-1:]]
     plate(
         window.surface, [(title, INK, round(1.3 * unit)), *lines], unit, midbottom=(place.centerx, place.bottom - unit)

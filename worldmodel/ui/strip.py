@@ -9,7 +9,7 @@ Not here: the frames themselves (timeline.py, runner.py), which picture is meant
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pygame
 
@@ -32,8 +32,9 @@ class Strips:
     slot_cells, rows: what is shown of the slots and of the timeline
     """
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, runner: Runner, key: Callable[[Command], str]) -> None:
+        """key: what to press for a command."""
+        self._runner, self._key = runner, key
         self._slots_until, self._slot_seen = 0.0, 0
         self.slot_cells: list[Cell] = []
         self.rows: list[Row] = []
@@ -50,7 +51,8 @@ class Strips:
             if not self.slot_cells or self._slot_seen != runner.saving.num_saves:
                 self._slot_seen = runner.saving.num_saves
                 self.slot_cells = _slot_cells(runner.saving.slots)
-            title = "Save slots  \u00b7  F5 save  \u00b7  F9 load  \u00b7  F6 next"
+            keys = ((Command.SAVE, "save"), (Command.LOAD, "load"), (Command.NEXT_SLOT, "next"))
+            title = "  \u00b7  ".join(["Save slots", *(f"{self._key(command)} {does}" for command, does in keys)])
             focus.hide()
             return draw_rows(surface, title, [Row(self.slot_cells, now=runner.saving.slot)], -1)[1]
         self.slot_cells = []
@@ -70,7 +72,8 @@ class Strips:
         shown = (self._runner.frame_index, branches.number, branches.is_left, branches.lines, newest)
         if shown != self._rows_of:
             self._rows_of, self.rows = shown, tree(self._runner)
-        more = "Y what if  \u00b7  B go on" if has_pad else ", and . one step  \u00b7  Tab what if"
+        steps = f"{self._key(Command.STEP_BACK)} and {self._key(Command.SINGLE_STEP)} one step"
+        more = "Y what if  \u00b7  B go on" if has_pad else f"{steps}  \u00b7  {self._key(Command.WHAT_IF)} what if"
         is_nearly = any(cell.caption.startswith(NEARLY) for row in self.rows for cell in row.cells)
         nearly = "  \u00b7  ~ approximately" if is_nearly else ""
         title = f"Timeline, branch #{branches.number}  \u00b7  {HOW[has_pad]}: go there  \u00b7  {more}{nearly}"

@@ -13,19 +13,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pygame
 
 from worldmodel.env import Frame
 from worldmodel.ui import gamepad
 from worldmodel.ui.focus import Focus
+from worldmodel.ui.keymap import Command
 from worldmodel.ui.menu import Overlay
+from worldmodel.ui.shortcuts import USUAL
 
 HEADLESS_DRIVERS = ("dummy", "offscreen")  # SDL chooses "offscreen" by itself and "opens" windows nobody sees
 DESKTOP_SHARE = 0.8  # of the desktop's width and height, at most, for a new window
 HEADLESS_SIZE = (1024, 768)
 SETTLE_S = 0.5  # after F11: pygame makes another window, and the old one reports that it lost the focus
+USUAL_HZ = 60.0  # of a display; SDL reports 0 under Xvfb
 SCALES, FILTERS = ("int", "fit", "stretch"), ("nearest", "linear")
 EVENTS = [
     pygame.QUIT,
@@ -126,6 +129,7 @@ class Window:
         self.is_touched = False  # the player did something that the window may have to answer
         self.settled_at = 0.0  # until then a lost focus is our own doing
         self.menu: Overlay | None = None  # gets the keys and clicks while it is open
+        self.shortcuts: Mapping[int, Command] = USUAL  # the player's own, once they are read
         self.focus = Focus()  # among the pictures that are shown while the world stands still
         self.dropped: list[str] = []  # files that were dropped on it, oldest first
         self.pads = gamepad.Gamepads()
@@ -141,6 +145,11 @@ class Window:
             self._windowed_size = self._usual_size(size_hw)
             self.surface = pygame.display.set_mode(self._windowed_size, pygame.RESIZABLE)
         self.size_hw = size_hw
+
+    @property
+    def refresh_hz(self) -> float:
+        """How often its display shows a new picture, a second, as SDL says; USUAL_HZ where it does not know."""
+        return float(pygame.display.get_current_refresh_rate() or USUAL_HZ)
 
     @property
     def size(self) -> tuple[int, int]:
