@@ -199,9 +199,9 @@ def library(cfg: Config, venue: Venue) -> Library:
     others = (cfg.world,) if cfg.world and cfg.world not in worldmodel.worlds() else ()
     here = None if cfg.replay else cfg.world or worldmodel.default_world()
     first = Pictures(lambda name: venue.starts[0][1] if name == here and venue.starts else look_at(name)[1])
-    shown = (venue.starts, here, () if cfg.replay else venue.tiers, first, Pictures(look_into))
-    kept = (folder, Path(cfg.keys), Path(cfg.settings))
-    return Library((*worldmodel.worlds(), *others), *kept, *shown, Path(cfg.plays) if cfg.plays else None)
+    plays = Path(cfg.plays) if cfg.plays else None
+    shown = (venue.starts, here, () if cfg.replay else venue.tiers, first, Pictures(look_into), plays)
+    return Library((*worldmodel.worlds(), *others), folder, Path(cfg.keys), Path(cfg.settings), *shown)
 
 
 def play_in_window(cfg: Config, notice: str) -> tuple[dict[str, Any], str | None]:
