@@ -100,7 +100,9 @@ def test_real_keys_play_pause_and_quit():
         desk.xdotool("keyup", "w")
         desk.xdotool("windowmap", "--sync", window, "windowfocus", "--sync", window)
         desk.xdotool("key", "p")
-        assert desk.read("[") == "[] False False"  # nothing is stuck, and the mouse is free
+        while (line := desk.read("[")) == "['forward'] False False":
+            pass  # the step that was on its way when the focus was lost
+        assert line == "[] False False"  # nothing is stuck, and the mouse is free
         desk.xdotool("key", "Escape", "key", "Up", "key", "Return")  # the menu's last item
         desk.read("closed")
         assert desk.game.wait(PATIENCE_S) == 0

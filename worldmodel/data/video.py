@@ -49,7 +49,7 @@ class VideoWriter:
             raise ValueError(f"{path}: fps must be > 0, got {fps}")
         rate = Fraction(fps).limit_denominator(1000)
         gop = max(1, min(MAX_GOP, int(fps)))
-        lookahead = min(MAX_LOOKAHEAD, max(0, int(fps) - gop))  # gop + lookahead is what a killed process loses
+        lookahead = min(MAX_LOOKAHEAD, max(0, int(fps) - gop - 1))  # a killed process loses gop + lookahead, and one
         with _speaking(self.path, "write"):
             # flush_packets: without it the last 30 KB wait in a buffer that dies with the process
             movflags = "frag_keyframe+empty_moov+default_base_moof"
