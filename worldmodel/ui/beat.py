@@ -4,8 +4,8 @@ REDRAWS   at the display's rate what has changed, or always, or on news only
 Beat      the next time
 
 A new frame is drawn as soon as it is there. The same picture is not drawn twice at the display's rate, because that
-costs a model in eager code on two cores 5 % of its frames, a third beside other work (scripts/redraw.py). Not here: drawing (session.py), the
-world's pace (runner.py).
+costs a model in eager code on two cores 5 % of its frames, a third beside other work (scripts/redraw.py). Not here:
+drawing (session.py), the world's pace (pace.py).
 """
 
 from __future__ import annotations
