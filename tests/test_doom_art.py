@@ -74,9 +74,10 @@ def test_less_blur_leaves_more(wad, tmp_path):
 
 
 def test_the_file_is_made_once(wad, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("WORLDMODEL_CACHE", str(tmp_path / "cache"))
     first = softened(wad, 4.0)
     made = first.stat().st_mtime_ns
+    assert first.parent == tmp_path / "cache/art"
     assert softened(wad, 4.0) == first
     assert first.stat().st_mtime_ns == made
     assert softened(wad, 2.0) != first

@@ -20,9 +20,9 @@ END_SECONDS = 20.0
 END_FACTOR = 1.5
 SEGMENT_FACTOR = 2.5
 DEFINITION = (
-    "A run survives if its sharpness, brightness and motion (grey levels: mean |horizontal difference|, mean, mean "
-    f"|frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean over all frames of "
-    f"the real run beside it, lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
+    "A run survives if its sharpness, brightness and motion (grey levels: mean |difference of pixels two apart in a "
+    f"row|, mean, mean |frame difference|), each averaged over the last {END_SECONDS:g} s and divided by the mean over "
+    f"all frames of the real run beside it, lie in [1/{END_FACTOR}, {END_FACTOR}], and none of the three, "
     f"averaged over any segment of {SEGMENT_SECONDS:g} s, lies outside [1/{SEGMENT_FACTOR}, {SEGMENT_FACTOR}]. "
     "Survival at a time is that of all runs at least as long, cut there. Open loop, the dream is given the actions of "
     "the real run, whatever it shows; piloted, a pilot that learnt real frames looks at each frame and acts by one "

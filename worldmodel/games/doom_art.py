@@ -60,12 +60,14 @@ def soften(wad: Path, texels: float) -> bytes:
 
 
 def softened(wad: Path, texels: float) -> Path:
-    """The file of soften(wad, texels), in $XDG_CACHE_HOME/worldmodel or ~/.cache/worldmodel; made if it is not there.
+    """The file of soften(wad, texels), where machine code is kept too (WORLDMODEL_CACHE, or the user's).
 
     OSError if nothing can be written there.
     """
     digest = hashlib.sha256(wad.read_bytes() + f"/{texels}/{VERSION}".encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel" / "art"
+    told = os.environ.get("WORLDMODEL_CACHE")
+    kept = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
+    folder = kept / "art"
     path = folder / f"{wad.stem}-{digest}.wad"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
