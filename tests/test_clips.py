@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips, of_one_length
-from worldmodel.data.episode import Meta, write_json
+from worldmodel.data.episode import Meta, read_json, write_json
 from worldmodel.data.writer import EpisodeWriter
 
 LENGTHS = (5, 9, 3, 7)  # frames of the episodes
@@ -36,7 +36,7 @@ def test_a_clip_is_consecutive_frames_of_one_episode(cache):
 
 def test_every_possible_start_is_used_and_no_other(cache):
     clips = LatentClips(cache, of_one_length(4), split="train", seed=1)
-    assert len(clips.starts[4]) == sum(max(0, n - 3) for n in LENGTHS)
+    assert len(clips.starts[4][0]) == sum(max(0, n - 3) for n in LENGTHS)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(cache):
@@ -49,7 +49,7 @@ def test_a_batch_depends_on_seed_and_step_alone(cache):
 
 
 def test_some_steps_have_fewer_and_longer_clips(cache):
-    config = ClipConfig(frames=3, long=7, long_chance=0.25)
+    config = ClipConfig(frames=3, long=7, long_chance=0.25, shares={})
     clips = LatentClips(cache, config, split="train", seed=1)
     shapes = [clips.batch(step, 5).latents.shape[:2] for step in range(400)]
     assert set(shapes) == {(5, 3), (2, 7)}
@@ -57,14 +57,47 @@ def test_some_steps_have_fewer_and_longer_clips(cache):
 
 
 def test_a_step_has_at_least_one_long_clip(cache):
-    config = ClipConfig(frames=2, long=9, long_chance=1.0)
+    config = ClipConfig(frames=2, long=9, long_chance=1.0, shares={})
     assert LatentClips(cache, config, split="train", seed=1).batch(0, 1).latents.shape[:2] == (1, 9)
+
+
+def name_the_players(cache, players):
+    info = read_json(cache / "latents.json")
+    write_json(cache / "latents.json", {**info, "players": {"train": players, "heldout": []}})
+
+
+def drawn(cache, shares):
+    config = ClipConfig(frames=2, long=0, long_chance=0.0, shares=shares)
+    clips = LatentClips(cache, config, split="train", seed=1)
+    return clips.batch(0, 2000).latents[:, 0, 0, 0, 0] // 100  # episodes
+
+
+def test_a_player_gets_its_share_of_the_clips_and_the_others_the_rest(cache):
+    name_the_players(cache, ["walker", "human", "human", "idle"])
+    episodes = drawn(cache, {"human": 0.2, "idle": 0.1})
+    assert np.isin(episodes, (1, 2)).mean() == pytest.approx(0.2, abs=0.04)
+    assert (episodes == 3).mean() == pytest.approx(0.1, abs=0.04)
+    assert (episodes == 0).mean() == pytest.approx(0.7, abs=0.04)
+    assert set(drawn(cache, {"human": 0.0})) == {0, 3}
+    name_the_players(cache, ["human"] * 4)
+    assert set(drawn(cache, {"human": 0.2})) == {0, 1, 2, 3}
+
+
+def test_shares_that_make_no_sense_are_refused(cache):
+    for shares in ({"human": -0.1}, {"human": 0.6, "walker": 0.6}):
+        with pytest.raises(ValueError, match=r"clips\.shares"):
+            ClipConfig(frames=2, long=0, long_chance=0.0, shares=shares)
+    with pytest.raises(DatasetError, match="who played"):
+        drawn(cache, {"human": 0.2})
+    name_the_players(cache, ["walker"] * 4)
+    with pytest.raises(DatasetError, match="'human' played no"):
+        drawn(cache, {"human": 0.2})
 
 
 @pytest.mark.parametrize(("long", "chance"), [(3, 0.5), (2, 0.5), (9, 1.5), (9, -0.1)])
 def test_clip_lengths_that_make_no_sense_are_refused(long, chance):
     with pytest.raises(ValueError, match=r"clips\.long"):
-        ClipConfig(frames=3, long=long, long_chance=chance)
+        ClipConfig(frames=3, long=long, long_chance=chance, shares={})
 
 
 def test_what_is_missing_is_said_with_the_command_that_makes_it(cache, tmp_path):

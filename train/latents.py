@@ -121,6 +121,7 @@ def main(raw: DictConfig) -> None:
     info = {
         "shards": shards, "fps": meta.fps, "size_hw": list(meta.size_hw), "action_space": meta.action_space.to_json(),
         "tokenizer": str(cfg.tokenizer), "licence": meta.licence, "game": meta.game,
+        "players": {split: [read_json(p / "meta.json")["player"] for p in eps] for split, eps in splits.items()},
         "made_from": made_from,
     }  # fmt: skip
     write_json(out / "latents.json", info)

@@ -24,7 +24,7 @@ class Preview:
         self.tokenizer, self.given = tokenizer, given
         length = given + frames
         data = LatentClips(latents, of_one_length(length), split="heldout", seed=5)
-        starts = data.starts[length]
+        (starts,) = data.starts[length]
         clip = data.at(starts[np.linspace(0, len(starts) - 1, clips).astype(int)], length)
         self.latents, self.actions = torch.from_numpy(clip.latents), torch.from_numpy(clip.actions)
         self.real = self._decode(self.latents[:, given:])

@@ -46,23 +46,27 @@ class Clip(NamedTuple):
 @dataclass(kw_only=True)
 class ClipConfig:
     """frames: length of a clip; long: of the clips of some steps instead, drawn with long_chance, and as many fewer of
-    them (0: never). Long clips teach what far memory is for; short ones are more, and cheaper.
+    them (0: never). Long clips teach what far memory is for; short ones are more, and cheaper. shares: by the name of
+    a player, the share of clips that are of that player's episodes; all others share the rest by their frames.
     """
 
     frames: int
     long: int
     long_chance: float
+    shares: dict[str, float]
 
     def __post_init__(self) -> None:
         if self.long and self.long <= self.frames:
             raise ValueError(f"clips.long={self.long} must be 0 or more than clips.frames={self.frames}")
         if not 0 <= self.long_chance <= 1:
             raise ValueError(f"clips.long_chance must be in [0, 1], got {self.long_chance}")
+        if min(self.shares.values(), default=0) < 0 or sum(self.shares.values()) > 1:
+            raise ValueError(f"clips.shares must be at least 0 and sum to at most 1, got {self.shares}")
 
 
 def of_one_length(frames: int) -> ClipConfig:
     """Clips that are all of this length."""
-    return ClipConfig(frames=frames, long=0, long_chance=0.0)
+    return ClipConfig(frames=frames, long=0, long_chance=0.0, shares={})
 
 
 class LatentClips:
@@ -82,10 +86,33 @@ class LatentClips:
         self.latents = np.concatenate([part["latents"] for part in parts])  # (N, C, h, w)
         self.actions = np.concatenate([part["actions"] for part in parts])  # (N, A)
         lengths = np.concatenate([part["lengths"] for part in parts])  # frames of each episode
-        self.starts = {n: _starts(lengths, n) for n in (config.frames, config.long) if n}  # by length of a clip
+        self.chances, groups = self._groups(split, len(lengths))
+        self.starts = {  # by length of a clip, by group of players
+            frames: [_starts(lengths, frames, group) for group in groups]
+            for frames in (config.frames, config.long)
+            if frames
+        }
         for frames, starts in self.starts.items():
-            if not len(starts):
+            if any(len(s) == 0 for s in starts):
                 raise DatasetError(f"{root}: no {split} episode has {frames} frames")
+
+    def _groups(self, split: str, episodes: int) -> tuple[list[float], list[np.ndarray]]:
+        """The chance of each group of players, and which episodes are its: bool (episodes,)."""
+        if not self.config.shares:
+            return [1.0], [np.ones(episodes, bool)]
+        if "players" not in self.info:
+            raise DatasetError("clips.shares: this latent cache does not say who played. Delete it, make it anew.")
+        players = np.asarray(self.info["players"][split])
+        for name in self.config.shares:
+            if name not in players:
+                raise DatasetError(f"clips.shares: {name!r} played no {split} episode; players: {sorted(set(players))}")
+        chances, groups = list(self.config.shares.values()), [players == name for name in self.config.shares]
+        rest = ~np.any(groups, axis=0)
+        if rest.any():
+            return [*chances, 1 - sum(chances)], [*groups, rest]
+        if not sum(chances):
+            raise DatasetError(f"clips.shares: {self.config.shares} leaves no {split} episode")
+        return [chance / sum(chances) for chance in chances], groups
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -100,8 +127,9 @@ class LatentClips:
         if self.config.long and rng.random() < self.config.long_chance:
             batch_size = max(1, batch_size * frames // self.config.long)
             frames = self.config.long
-        starts = self.starts[frames]
-        return self.at(starts[rng.integers(len(starts), size=batch_size)], frames)
+        groups = self.starts[frames]
+        drawn = rng.choice(len(groups), size=batch_size, p=self.chances)
+        return self.at(np.asarray([rng.choice(groups[group]) for group in drawn]), frames)
 
     def at(self, starts: np.ndarray, frames: int) -> Clip:
         """The clips of that many frames that begin at these places of the cache."""
@@ -109,7 +137,7 @@ class LatentClips:
         return Clip(self.latents[index].astype(np.float32), self.actions[index].astype(np.float32))
 
 
-def _starts(lengths: np.ndarray, frames: int) -> np.ndarray:
-    """Where clips of that many frames can begin without crossing an episode's end."""
-    ends = np.cumsum(lengths)
-    return np.concatenate([np.arange(e - n, e - frames + 1) for e, n in zip(ends, lengths, strict=True)])
+def _starts(lengths: np.ndarray, frames: int, chosen: np.ndarray) -> np.ndarray:
+    """Where clips of that many frames can begin in the chosen episodes without crossing an episode's end."""
+    ends = np.cumsum(lengths)[chosen]
+    return np.concatenate([np.arange(e - n, e - frames + 1) for e, n in zip(ends, lengths[chosen], strict=True)])
