@@ -86,7 +86,8 @@ def test_from_the_game_to_dreamed_frames(walked):
 def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
     folder, _ = walked
     sizes = ["tokenizer.widths=[8,8,8]", "tokenizer.channels=6", "frame_stride=1", f"data={folder}/data"]
-    learns = ["learns=decoder", f"init={folder}/toy", "loop.steps=3", "loop.batch=4", f"run.dir={folder}/runs/decoder"]
+    learns = ["learns=decoder", f"init={folder}/toy", "loop.steps=3", "loop.batch=4", f"run.dir={folder}/runs/decoder",
+              "discriminator.weight=0.1", "discriminator.width=4"]  # fmt: skip
     done = run("train.tokenizer", *sizes, *learns, *SHORT)
     assert done.returncode == 0, done.stderr[-4000:]
     before, after = worldmodel.load(folder / "toy").tokenizer, load_tokenizer(folder / "runs/decoder")

@@ -9,7 +9,7 @@ better pictures of the same latents: students and teachers that were trained on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,10 @@ from worldmodel.data.clips import FramePool
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.games import GameConfig
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig, principal_start, to_pixels
+from worldmodel.tokenizer.discriminator import Discriminator, DiscriminatorConfig
 from worldmodel.tokenizer.loss import ReconstructionConfig, psnr, reconstruction_loss, sharpness
 from worldmodel.training.ema import EMA
-from worldmodel.training.loop import LoopConfig, train
+from worldmodel.training.loop import LoopConfig, Stateful, train
 from worldmodel.training.optimizer import Optimizer, OptimizerConfig
 from worldmodel.training.run import RunConfig, start
 
@@ -43,6 +44,7 @@ class Config:
     learns: str
     tokenizer: TokenizerConfig
     loss: ReconstructionConfig
+    discriminator: DiscriminatorConfig
     optimizer: OptimizerConfig
     ema: float
     loop: LoopConfig
@@ -68,6 +70,26 @@ def begin(cfg: Config, pool: FramePool) -> Tokenizer:
     return tokenizer.train().requires_grad_(True)
 
 
+class Opponent:
+    """The discriminator of cfg and what it learns with."""
+
+    def __init__(self, cfg: Config, device: torch.device) -> None:
+        self.network = Discriminator(cfg.discriminator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        learning = replace(cfg.optimizer, kind="adamw", lr=cfg.discriminator.lr, betas=cfg.discriminator.betas)
+        self.optimizer = Optimizer(self.network, learning)
+
+    def judge(self, output: torch.Tensor) -> torch.Tensor:
+        """The term of the decoder's loss, before its weight."""
+        with torch.autocast(output.device.type, torch.bfloat16):
+            return self.network.verdict(output).float()
+
+    def learn(self, output: torch.Tensor, target: torch.Tensor, step: int, progress: float) -> float | torch.Tensor:
+        """One step of its own; its loss, 2 where it cannot tell."""
+        with torch.autocast(target.device.type, torch.bfloat16):
+            loss = self.network.loss(output, target)
+        return self.optimizer.step(loss.float(), step, progress)["loss"]
+
+
 @stage("tokenizer")
 def main(raw: DictConfig) -> None:
     """Train, with reconstructions of held-out frames to look at on the way."""
@@ -83,13 +105,20 @@ def main(raw: DictConfig) -> None:
         part.requires_grad_(learns_latents)
     ema = EMA(tokenizer, cfg.ema)
     optimizer = Optimizer(tokenizer, cfg.optimizer)
+    opponent = Opponent(cfg, run.device) if cfg.discriminator.weight else None
+    state: dict[str, Stateful] = {"model": tokenizer, "ema": ema, "optimizer": optimizer}
 
     def update(step: int, batch: np.ndarray) -> dict[str, Any]:
         pixels = to_pixels(torch.from_numpy(batch).to(run.device)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(run.device.type, torch.bfloat16):
             output, latents = tokenizer(pixels, cfg.loss.latent_noise)
-        loss = reconstruction_loss(output.float(), pixels, latents.float(), cfg.loss)
+        output = output.float()
+        loss = reconstruction_loss(output, pixels, latents.float(), cfg.loss)
+        if opponent is not None:
+            loss = loss + cfg.discriminator.weight * opponent.judge(output)
         metrics = optimizer.step(loss, step, run.progress)
+        if opponent is not None:
+            metrics["discriminator_loss"] = opponent.learn(output, pixels, step, run.progress)
         ema.update(tokenizer, step)
         return metrics
 
@@ -114,8 +143,9 @@ def main(raw: DictConfig) -> None:
         rows = [frame for i in range(0, 18, 6) for which in (unseen, ours) for frame in which[picks[i : i + 6]].numpy()]
         save_image(run.dir / "preview.png", contact_sheet(rows, columns=6, scale=2))
 
-    train(run, update, pool, state={"model": tokenizer, "ema": ema, "optimizer": optimizer}, loop=cfg.loop,
-          preview=measure, finish=measure_latents)  # fmt: skip
+    if opponent is not None:
+        state |= {"discriminator": opponent.network, "discriminator_optimizer": opponent.optimizer}
+    train(run, update, pool, state=state, loop=cfg.loop, preview=measure, finish=measure_latents)
 
 
 if __name__ == "__main__":
