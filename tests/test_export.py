@@ -1,29 +1,16 @@
-"""Starts of a world: moments after which play goes on. Its card: who played. Its tiers: they leave all else alone."""
+"""A world's card: who played. Its tiers: they leave all else alone."""
 
 import json
 
-import numpy as np
 import pytest
 from test_conf import composed
 from worlds import make_full_world, make_world
 
-from train.export import Config, export, is_cut, played
+from train.export import Config, export, played
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import WorldError, read_bundle
 from worldmodel.config import typed
 from worldmodel.data.episode import Meta
-
-WIDE = np.random.default_rng(0).integers(0, 256, (32, 160, 3)).astype(np.uint8)
-
-
-def scroll(frames, pixels=0):
-    return np.stack([WIDE[:, t * pixels : t * pixels + 48] for t in range(frames)])
-
-
-def test_a_picture_unlike_the_one_before_is_a_cut_and_a_fast_scroll_is_none():
-    assert not is_cut(scroll(20, 5))
-    assert is_cut(np.concatenate([scroll(10, 0), 255 - scroll(10, 0)]))
-    assert not is_cut(scroll(1))
 
 
 def test_a_card_tells_scripted_play_from_human_play():

@@ -22,16 +22,14 @@ from omegaconf import DictConfig
 
 from train.cli import stage
 from train.load import is_world, load_model, load_teacher, load_tokenizer
+from train.starts import choose_starts
 from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
 from worldmodel.config import typed
-from worldmodel.data.episode import Episode, Meta, list_episodes, load_episode
+from worldmodel.data.episode import Meta, list_episodes, load_episode
 from worldmodel.data.video import save_image
 from worldmodel.games import GameConfig
-from worldmodel.tokenizer.loss import sharpness
 from worldmodel.training.checkpoint import load_checkpoint
 
-AHEAD = 100  # frames after a start in which play is not cut
-CUT = 20.0  # grey levels from one frame to the next
 ALIGNMENT = "actions[t] takes frame[t] to frame[t + 1]"
 
 
@@ -52,6 +50,7 @@ class Config:
     noise_scale: float
     steps: int
     starts: int
+    players: list[str] | None
     context: int
     report: str | None
     trained_with: str
@@ -81,7 +80,7 @@ def beginnings(cfg: Config) -> Beginnings:
             world.start_frames.numpy(), world.start_actions.numpy(), list(world.info["starts"]), world.fps,
             world.info["actions"], told[0] if told else "play",
         )  # fmt: skip
-    chosen = choose_starts(cfg.data, cfg.starts, cfg.context)
+    chosen = choose_starts(cfg.data, cfg.starts, cfg.context, cfg.players)
     meta = chosen[0][0].meta
     return Beginnings(
         np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen]),
@@ -89,48 +88,6 @@ def beginnings(cfg: Config) -> Beginnings:
         [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen], meta.fps, meta.action_space.to_json(),
         played([load_episode(path).meta for path in list_episodes(cfg.data)]),
     )  # fmt: skip
-
-
-def choose_starts(data: str, number: int, context: int) -> list[tuple[Episode, int]]:
-    """Moments of training play with much to see: of the half with the most colours (the exponential of their
-    entropy) and edges the best one, then those whose pictures differ most from all chosen (farthest points). After
-    none of them play is cut soon, if there are such: where a level ends, a dream cannot know the next.
-    """
-    moments: list[tuple[Episode, int]] = []
-    thumbnails, appeal = [], []
-    for path in list_episodes(data):
-        episode = load_episode(path)
-        if episode.meta.split != "train" or len(moments) >= 1000:
-            continue
-        for t in range(context, episode.num_steps, 150):
-            frame = episode.frames(t, 1)
-            cells = frame[0].astype(np.float32).reshape(8, frame.shape[1] // 8, 8, frame.shape[2] // 8, 3).mean((1, 3))
-            moments.append((episode, t))
-            thumbnails.append(cells.ravel())
-            _, counts = np.unique(cells.reshape(-1, 3) // 48, axis=0, return_counts=True)  # pixels by coarse colour
-            colours = np.exp(-np.sum(counts / counts.sum() * np.log(counts / counts.sum())))
-            appeal.append(colours * sharpness(torch.from_numpy(frame)).item())
-    pictures, worth = np.stack(thumbnails), np.array(appeal)
-    chosen: list[int] = []
-    score = worth.copy()
-    is_left = worth >= np.median(worth)
-    while len(chosen) < number:
-        best = int((score * is_left if is_left.any() else score).argmax())
-        episode, t = moments[best]
-        is_fit = not is_left.any() or not is_cut(episode.frames(t, min(AHEAD, episode.num_steps + 1 - t)))
-        is_left[best] = False
-        if is_fit:
-            chosen.append(best)
-            score = np.min([np.linalg.norm(pictures - pictures[i], axis=1) for i in chosen], axis=0)
-    return [moments[i] for i in chosen]
-
-
-def is_cut(frames: np.ndarray) -> bool:
-    """Whether a picture of uint8 (T, H, W, 3) has little to do with the one before, unlike those beside it."""
-    small = frames[:, ::4, ::4].astype(np.int16)
-    change = np.abs(np.diff(small, axis=0)).mean((1, 2, 3))
-    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
-    return bool(((change > CUT) & (change > 2.5 * beside)).any())
 
 
 def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
