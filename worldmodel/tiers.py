@@ -27,10 +27,11 @@ import torch
 
 import worldmodel
 from worldmodel.action import Action
-from worldmodel.backends.compiled import SOURCES, WRITTEN, cache_folder, digest, processor, recipe_for
+from worldmodel.backends.compiled import SOURCES, WRITTEN, digest, processor, recipe_for
 from worldmodel.backends.place import cores, device_of, dtype_of
 from worldmodel.bundle import Offer, World, WorldError
 from worldmodel.engine import Engine
+from worldmodel.folders import cache_folder
 
 log = logging.getLogger(__name__)
 WARM_UP = 8  # frames that are not judged

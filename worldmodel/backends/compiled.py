@@ -33,6 +33,7 @@ from worldmodel.backends import written
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.native import Native
 from worldmodel.bundle import DEFAULT_TIER, World, read_bundle
+from worldmodel.folders import cache_folder
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
@@ -108,12 +109,6 @@ def processor() -> str:
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
     return next((line for line in lines if line.startswith("flags")), platform.processor())
-
-
-def cache_folder() -> Path:
-    """WORLDMODEL_CACHE, or the user's cache."""
-    told = os.environ.get("WORLDMODEL_CACHE")
-    return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
 
 
 def example(world: World, dtype: torch.dtype, steps: int) -> Inputs:

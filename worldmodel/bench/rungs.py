@@ -28,6 +28,7 @@ from worldmodel.bench.grown import Grown
 from worldmodel.bundle import World
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill, rollout
+from worldmodel.folders import cache_folder
 from worldmodel.model.cache import KVCache, Look, Rings
 from worldmodel.model.masks import Mask, Memory, Sight, View, teacher_forcing, visible
 
@@ -243,7 +244,7 @@ def _looks_apart(cache: KVCache) -> list[list[Tensor]]:
 
 
 def _built(s: Setting, kind: str, program: nn.Module, inputs: tuple[Any, ...]) -> Compiled:
-    path: Path = machine.cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
+    path: Path = cache_folder() / f"{_recipe(s).path.stem}-{kind}.so"
     if not path.exists():
         machine.build(program, inputs, path)
     return Compiled(path)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodel.folders import cache_folder
+
 Lump = tuple[str, bytes]
 VERSION = 1  # of what soften does
 FLAT = 64  # texels: width and height of a floor or ceiling
@@ -60,14 +62,12 @@ def soften(wad: Path, texels: float) -> bytes:
 
 
 def softened(wad: Path, texels: float) -> Path:
-    """The file of soften(wad, texels), where machine code is kept too (WORLDMODEL_CACHE, or the user's).
+    """The file of soften(wad, texels), in the folder of what can be made again.
 
     OSError if nothing can be written there.
     """
     digest = hashlib.sha256(wad.read_bytes() + f"/{texels}/{VERSION}".encode()).hexdigest()[:16]
-    told = os.environ.get("WORLDMODEL_CACHE")
-    kept = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldmodel"
-    folder = kept / "art"
+    folder = cache_folder() / "art"
     path = folder / f"{wad.stem}-{digest}.wad"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
