@@ -1,6 +1,8 @@
 """Who may import whom: section 3 of the architecture, and one door a package."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -148,3 +150,10 @@ def test_print_lives_in_the_log_only(path):
     calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
     prints = any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls)
     assert not prints or path == PACKAGE / "training" / "log.py"
+
+
+def test_a_world_opens_without_torchs_compiler():
+    """Importing torch._dynamo takes a second, before every play."""
+    code = "import sys, worldmodel.engine, worldmodel.venue; print('torch._dynamo' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout.strip() == "False"

@@ -13,13 +13,21 @@ import functools
 import logging
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 NAMES = ("auto", "flash", "sdpa", "plain")
+
+
+def _constant_when_compiled(function: Callable[[], T]) -> Callable[[], T]:
+    """torch.compiler.assume_constant_result without importing torch._dynamo, which takes a second before each play."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -50,7 +58,7 @@ def choose(q: Tensor, *, biased: bool) -> str:
     return "plain" if not q.is_cuda and learns else "sdpa"
 
 
-@torch.compiler.assume_constant_result
+@_constant_when_compiled
 def _wish() -> str:
     wish = os.environ.get("WM_ATTENTION", "auto")
     if wish not in NAMES:
@@ -58,7 +66,7 @@ def _wish() -> str:
     return wish
 
 
-@torch.compiler.assume_constant_result
+@_constant_when_compiled
 def _has_flash() -> bool:
     return _flash() is not None
 
