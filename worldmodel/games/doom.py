@@ -136,7 +136,7 @@ class Doom:
         game.set_mode(vzd.Mode.PLAYER)
         game.set_episode_start_time(1)
         game.set_episode_timeout(FORGET_TICS)
-        game.add_game_args("+sv_cheats 1 +movebob 0.0 -noautoload +cl_showsecretmessage 0")
+        game.add_game_args("+sv_cheats 1 +movebob 0.0 -noautoload +cl_showsecretmessage 0 +r_drawfuzz 0")
         try:
             game.init()
         except Exception as error:
