@@ -70,6 +70,12 @@ def test_every_group_is_chosen_by_some_root():
     assert {choice.split("=")[0] for _, choice in CHOICES} == GROUPS.keys()
 
 
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONF / "recipe").glob("*.yaml")))
+def test_what_a_recipe_tells_a_stage_the_stage_understands(recipe):
+    for stage, overrides in composed("world", f"recipe={recipe}").overrides.items():
+        typed(schema(stage), composed(stage, "game=doom", *overrides))
+
+
 def test_a_world_takes_its_game_s_recipe_or_another():
     assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 90
     assert composed("world", "game=doom", "recipe=racer").budget == 90
