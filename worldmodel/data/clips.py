@@ -7,6 +7,7 @@ LatentClips   clips of the latent cache that train/latents.py made: of one lengt
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worldmodel.data.episode import list_episodes, load_episode, read_json
+
+log = logging.getLogger(__name__)
 
 
 class DatasetError(ValueError):
@@ -47,7 +50,8 @@ class Clip(NamedTuple):
 class ClipConfig:
     """frames: length of a clip; long: of the clips of some steps instead, drawn with long_chance, and as many fewer of
     them (0: never). Long clips teach what far memory is for; short ones are more, and cheaper. shares: by the name of
-    a player, the share of clips that are of that player's episodes; all others share the rest by their frames.
+    a player, the share of clips that are of that player's episodes; all others share the rest by their frames. One
+    without episodes is left out, with a warning.
     """
 
     frames: int
@@ -103,11 +107,11 @@ class LatentClips:
         if "players" not in self.info:
             raise DatasetError("clips.shares: this latent cache does not say who played. Delete it, make it anew.")
         players = np.asarray(self.info["players"][split])
-        for name in self.config.shares:
-            if name not in players:
-                raise DatasetError(f"clips.shares: {name!r} played no {split} episode; players: {sorted(set(players))}")
-        chances, groups = list(self.config.shares.values()), [players == name for name in self.config.shares]
-        rest = ~np.any(groups, axis=0)
+        known = {name: share for name, share in self.config.shares.items() if name in players}
+        for name in self.config.shares.keys() - known.keys():
+            log.warning("clips.shares: %s played no %s episode; of: %s", name, split, ", ".join(sorted(set(players))))
+        chances, groups = list(known.values()), [players == name for name in known]
+        rest = ~np.any([np.zeros(episodes, bool), *groups], axis=0)
         if rest.any():
             return [*chances, 1 - sum(chances)], [*groups, rest]
         if not sum(chances):
