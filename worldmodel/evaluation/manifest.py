@@ -20,7 +20,7 @@ from typing import Any
 
 from worldmodel.action import ActionSpace
 
-FORMAT = 2  # raise it when an entry, or how it is played, means something else
+FORMAT = 3  # raise it when an entry, how it is played, or what is measured of it means something else (3: sharpness)
 FIRST_SEED = 2_000_000  # collect.yaml plays below it, held-out episodes included
 KIND = 100_000  # seeds between the kinds of entries
 KINDS = ("A", "branch", "E", "B", "C", "D", "F")  # in the order of their seeds
