@@ -72,8 +72,8 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     known["limit"] = limit(found)
     taken = in_turn(begun, chosen["frames"])
     known["limit_after"] = limit(found)
-    gate = GATES[chosen["dtype"]]
-    known["rungs"] = [row(one.rung.name, times, one.errors, gate) for one, times in zip(begun, taken, strict=True)]
+    gates = GATES[chosen["dtype"]]
+    known["rungs"] = [row(one.rung.name, times, one.errors, gates) for one, times in zip(begun, taken, strict=True)]
     known["contended"] = _contended([one for one in begun if one.rung.is_same], chosen) if chosen["contended"] else []
     known["first_frame"] = first_frame(chosen["world"], chosen["tier"]) if chosen["first"] else {}
     sizes = [int(size) for size in chosen["envs"].split(",") if size]
@@ -87,7 +87,7 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
 def _contended(begun: list[Any], chosen: dict[str, Any]) -> list[dict[str, Any]]:
     with busy(max(1, (os.cpu_count() or 2) // 2)):
         taken = in_turn(begun, chosen["frames"])
-    return [row(one.rung.name, times, [], 0.0) for one, times in zip(begun, taken, strict=True)]
+    return [row(one.rung.name, times, [], (0.0, 0.0)) for one, times in zip(begun, taken, strict=True)]
 
 
 def main(words: list[str]) -> int:

@@ -45,8 +45,8 @@ print(json.dumps(stamps))
 
 
 class Warm(NamedTuple):
-    """A rung that has begun. errors: relative latent error after the first and after the last frame of the reference;
-    empty for rungs of another function.
+    """A rung that has begun. errors: relative latent errors of the first and of the last frame of the reference, and of
+    the last one where every frame before it was the reference's; empty for rungs of another function.
     """
 
     rung: Rung
@@ -57,9 +57,13 @@ class Warm(NamedTuple):
 @torch.inference_mode()
 def warm(rung: Rung, truth: Tensor, least: int) -> Warm:
     """Make as many frames as the reference (F, C, h, w) has, or `least` where nothing is compared."""
-    frames = rung.play()
-    made = [next(frames)[0, 0].clone() for _ in range(len(truth) if rung.is_same else least)]
-    errors = [relative(made[i], truth[i]) for i in (0, -1)] if rung.is_same else []
+    frames = rung.play(None)
+    if not rung.is_same:
+        for _ in range(least):
+            next(frames)
+        return Warm(rung, frames, [])
+    made, taught = ([next(one)[0, 0].clone() for _ in truth] for one in (frames, rung.play(truth)))
+    errors = [relative(made[0], truth[0]), relative(made[-1], truth[-1]), relative(taught[-1], truth[-1])]
     return Warm(rung, frames, errors)
 
 

@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 
-GATES = {"float32": 1e-4, "bfloat16": 1e-2}  # relative latent error after the frames of the reference
+# Relative error of the last latent: of a dream that feeds on itself, and of a frame whose past is the reference's. A
+# difference grows in the first, and rounding to bfloat16 is one: no engine is within 1e-2 there, the plainest neither.
+GATES = {"float32": (1e-4, 1e-4), "bfloat16": (float("inf"), 1e-2)}
 NOISY = 0.15  # the limit before and after differ by more: its ratio means nothing
 
 
-def row(name: str, taken: np.ndarray, errors: list[float], gate: float) -> dict[str, Any]:
-    """taken (frames, 2): milliseconds of wall clock and of the thread."""
+def row(name: str, taken: np.ndarray, errors: list[float], gates: tuple[float, float]) -> dict[str, Any]:
+    """taken (frames, 2): milliseconds of wall clock and of the thread; errors: of Warm."""
     p50, p90, p99 = np.percentile(taken[:, 0], [50, 90, 99])
     own = float(np.median(taken[:, 1]))
-    is_true = bool(errors[-1] < gate) if errors else None
+    is_true = all(e < gate for e, gate in zip(errors[1:], gates, strict=True)) if errors else None
     return {"rung": name, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "max_ms": taken[:, 0].max(), "thread_ms": own,
             "fps": 1000 / taken[:, 0].mean(), "errors": errors, "passes": is_true}  # fmt: skip
 
@@ -30,9 +32,8 @@ def table(found: dict[str, Any]) -> str:
     """Lines of text."""
     env, before, after = found["environment"], found["limit"], found["limit_after"]
     lines = [", ".join(f"{key} {value}" for key, value in {**env, **found["settings"]}.items()), ""]
-    lines.append(
-        f"{'ms a frame':34}{'p50':>8}{'p90':>8}{'p99':>8}{'thread':>8}{'fps':>8}{'/limit':>8}  error 1st, last"
-    )
+    heads = "".join(f"{head:>8}" for head in ("p50", "p90", "p99", "thread", "fps", "/limit"))
+    lines.append(f"{'ms a frame':34}{heads}  error 1st, last, last after a true past")
     is_noisy = abs(after["products_ms"] / before["products_ms"] - 1) > NOISY
     for one in found["rungs"]:
         errors = ", ".join(f"{e:.1e}" for e in one["errors"]) or "another function"

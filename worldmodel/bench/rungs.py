@@ -85,11 +85,13 @@ def in_precision(world: World, dtype: torch.dtype, steps: int, actions: Tensor) 
 
 
 class Rung(NamedTuple):
-    """is_same: computes rollout's function, so that its latents are held to the reference."""
+    """is_same: computes rollout's function, so that its latents are held to the reference. play(told): frames without
+    end; with told (F, C, h, w), the past of each of the first F frames is made of these latents and not of its own.
+    """
 
     name: str
     is_same: bool
-    play: Callable[[], Frames]
+    play: Callable[[Tensor | None], Frames]
 
 
 def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
@@ -103,14 +105,16 @@ def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
         Rung("d merged, eager", True, partial(_merged, s)),
     ]
     if can_pack(torch.device("cpu")):
-        rungs.append(Rung("d packed whole frame, eager", True, lambda: _whole(s, _packed(s), looks_at)))
+        rungs.append(Rung("d packed whole frame, eager", True, partial(_whole, s, partial(_packed, s), looks_at)))
     if compiled:
         rungs.append(Rung("e compiled pass by pass", True, partial(_compiled_passes, s)))
-        rungs.append(Rung("f compiled whole frame", True, lambda: _whole(s, _compiled_apart(s), _looks_apart)))
-        rungs.append(Rung("g compiled whole frame, merged", True, lambda: _whole(s, _made(s, _recipe(s)), looks_at)))
+        whole = partial(_whole, s, partial(_compiled_apart, s), _looks_apart)
+        rungs.append(Rung("f compiled whole frame", True, whole))
+        merged = partial(_whole, s, partial(_made, s, _recipe(s)), looks_at)
+        rungs.append(Rung("g compiled whole frame, merged", True, merged))
         best = machine.recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads())
         if best.sizes:
-            rungs.append(Rung("h written whole frame", True, lambda: _whole(s, _made(s, best), looks_at)))
+            rungs.append(Rung("h written whole frame", True, partial(_whole, s, partial(_made, s, best), looks_at)))
     return rungs
 
 
@@ -125,7 +129,12 @@ def reference(setting: Setting, frames: int) -> Tensor:
     return made[0]
 
 
-def _recompute(s: Setting, past: int) -> Frames:
+def _goes_on(x0: Tensor, t: int, told: Tensor | None) -> Tensor:
+    """What frame t is to those that follow it."""
+    return x0 if told is None or t >= len(told) else told[t].view_as(x0).clone()
+
+
+def _recompute(s: Setting, past: int, told: Tensor | None) -> Frames:
     """No memory: every pass runs over the last frames as well, and the sink where they reach a whole window."""
     model, sight = s.world.model, s.world.model.config.sight
     latents, moves = (list(u.split(1, 1)) for u in s.given())
@@ -141,7 +150,7 @@ def _recompute(s: Setting, past: int) -> Frames:
         first = _Forgetful(model, context, led, masks[key])
         x0 = denoise_block(first, KVCache.__new__(KVCache), action, s.sigmas, noise.__getitem__, s.sampler)
         s.world.tokenizer.decode(x0[0, 0])
-        latents.append(x0)
+        latents.append(_goes_on(x0, t, told))
         moves.append(action)
         yield x0
 
@@ -165,29 +174,29 @@ class _Forgetful(NamedTuple):
         return v[:, -1:]
 
 
-def _grown(s: Setting) -> Frames:
+def _grown(s: Setting, told: Tensor | None) -> Frames:
     latents, moves = s.given()
     memory = Grown(s.world.model)
     for t in range(latents.shape[1]):
         memory.commit(latents[:, t : t + 1], moves[:, t : t + 1])
     for t in itertools.count():
         x0 = denoise_block(memory.velocity, memory, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)  # type: ignore[arg-type]
-        memory.commit(x0, s.action(t))
+        memory.commit(_goes_on(x0, t, told), s.action(t))
         s.world.tokenizer.decode(x0[0, 0])
         yield x0
 
 
-def _ring(s: Setting) -> Frames:
+def _ring(s: Setting, told: Tensor | None) -> Frames:
     cache, x0, last = s.begin()
     commit_block(s.world.model, cache, x0, last)
     for t in itertools.count():
         x0 = denoise_block(s.world.model, cache, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)
-        commit_block(s.world.model, cache, x0, s.action(t))
+        commit_block(s.world.model, cache, _goes_on(x0, t, told), s.action(t))
         s.world.tokenizer.decode(x0[0, 0])
         yield x0
 
 
-def _merged(s: Setting) -> Frames:
+def _merged(s: Setting, told: Tensor | None) -> Frames:
     model = s.world.model
     cache, x0, last = s.begin()
     for t in itertools.count():
@@ -195,18 +204,21 @@ def _merged(s: Setting) -> Frames:
         first = merged_block(model, cache, x0, torch.cat([last, action], 1), noise[0], s.sigmas[0])
         x0 = denoise_block(model, cache, action, s.sigmas, noise.__getitem__, s.sampler, first=first)
         s.world.tokenizer.decode(x0[0, 0])
-        last = action
         yield x0
+        x0, last = _goes_on(x0, t, told), action
 
 
-def _whole(s: Setting, frame: Any, looks: Callable[[KVCache], list[list[Tensor]]]) -> Frames:
+def _whole(
+    s: Setting, make: Callable[[], Any], looks: Callable[[KVCache], list[list[Tensor]]], told: Tensor | None
+) -> Frames:
+    frame = make()
     cache, x0, last = s.begin()
     for t in itertools.count():
         moves = torch.cat([last, s.action(t)], 1)
         x0, _ = frame(cache.keys, cache.values, looks(cache), x0, moves, s.noise(t))
         cache.advance()
-        last = s.action(t)
         yield x0
+        x0, last = _goes_on(x0, t, told), s.action(t)
 
 
 def _packed(s: Setting) -> nn.Module:
@@ -274,7 +286,7 @@ class _Pass(nn.Module):
         return (self.model(xt, sigma, action, rings).contiguous(),)
 
 
-def _compiled_passes(s: Setting) -> Frames:
+def _compiled_passes(s: Setting, told: Tensor | None) -> Frames:
     """The layout of two compiled functions, one to denoise and one to commit, with decoding beside."""
     cache, x0, last = s.begin()
     shape, level = torch.zeros(x0.shape), torch.zeros(1, 1)
@@ -289,6 +301,6 @@ def _compiled_passes(s: Setting) -> Frames:
     tokenizer = pack(s.world.tokenizer, s.world.model.place.shape[0])
     for t in itertools.count():
         x0 = denoise_block(velocity, cache, s.action(t), s.sigmas, s.noise(t).__getitem__, s.sampler)
-        commit_block(velocity, cache, x0, s.action(t))
+        commit_block(velocity, cache, _goes_on(x0, t, told), s.action(t))
         tokenizer.decode(x0[0, 0])
         yield x0
