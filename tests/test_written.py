@@ -15,6 +15,7 @@ import worldmodel
 from worldmodel.backends import written
 from worldmodel.backends.compiled import Recipe, load, recipe_for
 from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.int8 import has_int8
 from worldmodel.batch import Dreams
 from worldmodel.bench.measure import relative
 from worldmodel.bench.rungs import _whole, in_precision, reference
@@ -22,6 +23,12 @@ from worldmodel.bundle import WorldError
 
 needs_compiler = pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")
 needs_bfloat16 = pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs AVX-512 BF16")
+
+needs_int8 = pytest.mark.skipif(not has_int8(), reason="needs VNNI")
+KINDS = [
+    (torch.float32, {}), pytest.param(torch.bfloat16, {}, marks=needs_bfloat16),
+    pytest.param(torch.float32, {"int8": True}, marks=needs_int8),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,8 +52,8 @@ def whole_of(world):
     return WholeFrame(world.model, world.tokenizer, world.sigmas[2], world.noise_scale)
 
 
-def code_for(world, dtype):
-    recipe = recipe_for(world, 2, dtype, 1)
+def code_for(world, dtype, **kind):
+    recipe = recipe_for(world, 2, dtype, 1, **kind)
     if not recipe.path.exists():
         written.build(recipe.sizes, recipe.path)
     return load(recipe, whole_of(world))
@@ -58,7 +65,7 @@ def code_for(world, dtype):
 def test_in_float32_it_dreams_what_rollout_dreams_for_64_frames(path):
     s = setting(path, torch.float32)
     truth = reference(s, 64)
-    frames = _whole(s, code_for(s.world, torch.float32), looks_at)
+    frames = _whole(s, lambda: code_for(s.world, torch.float32), looks_at, None)
     errors = [relative(next(frames)[0, 0], truth[t]) for t in range(64)]
     assert max(errors) < 1e-4
 
@@ -173,16 +180,20 @@ def test_sizes_that_do_not_fill_vectors_are_left_to_torchs_compiler(folder):
     world = worldmodel.load(make_world(folder / "tiny"))
     recipe = recipe_for(world, 2, torch.float32, 1)
     assert recipe.sizes is None
-    sizes = written.sizes_of(world.model, world.tokenizer.config, 2, torch.float32)
+    sizes = written.sizes_of(world.model, world.tokenizer.config, 2, torch.float32, int8=False)
     assert sizes.problem is not None
     assert "the latent's channels 5" in sizes.problem
 
 
 def test_worlds_of_equal_sizes_share_code_and_other_sizes_do_not(path):
     world = worldmodel.load(path)
-    sizes = [written.sizes_of(world.model, world.tokenizer.config, steps, torch.float32) for steps in (2, 2, 1)]
-    recipes = [Recipe(path, name, 2, "float32", 1, size) for name, size in zip("abc", sizes, strict=True)]
-    assert recipes[0].path == recipes[1].path != recipes[2].path
+    sizes = [
+        written.sizes_of(world.model, world.tokenizer.config, steps, torch.float32, int8=int8)
+        for steps, int8 in ((2, False), (2, False), (1, False), (2, True))
+    ]
+    recipes = [Recipe(path, name, 2, "float32", 1, size) for name, size in zip("abcd", sizes, strict=True)]
+    assert recipes[0].path == recipes[1].path
+    assert len({recipe.path for recipe in recipes}) == 3
 
 
 def test_any_number_of_threads_is_served_by_the_same_code(path):
@@ -192,14 +203,14 @@ def test_any_number_of_threads_is_served_by_the_same_code(path):
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)])
+@pytest.mark.parametrize(("dtype", "kind"), KINDS)
 @torch.inference_mode()
-def test_any_number_of_threads_makes_the_same_bytes(path, dtype):
+def test_any_number_of_threads_makes_the_same_bytes(path, dtype, kind):
     """Also when it changes between frames, and where there are more threads than work."""
     made = []
     for counts in ([1], [2], [3], [2, 16, 1, 3]):
         s = setting(path, dtype)
-        code, (cache, x0, last) = code_for(s.world, dtype), s.begin()
+        code, (cache, x0, last) = code_for(s.world, dtype, **kind), s.begin()
         for t in range(40):
             code.threads = counts[t % len(counts)]
             moves = torch.cat([last, s.action(t % 7)], 1)

@@ -25,6 +25,7 @@ from train.cli import stage
 from train.load import load_model, load_teacher, load_tokenizer
 from train.reference import flown, manifest_of, reality
 from worldmodel import ActionSpace, load
+from worldmodel.backends.int8 import in_int8
 from worldmodel.bundle import DEFAULT_TIER, World
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import FramePool
@@ -68,6 +69,7 @@ class Config:
     out: str
     device: str
     half: bool
+    int8: bool
     threads: int
     batch: int
     gates: dict[str, Bounds]
@@ -88,6 +90,7 @@ def dreamers(cfg: Config, world: World | None) -> Dreamers:
     name = cfg.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     to: Any = {"device": torch.device(name), "dtype": torch.bfloat16 if cfg.half else torch.float32}
     shared: Any = {"tokenizer": tokenizer.to(**to).eval(), "batch": cfg.batch}
+    model = in_int8(model) if cfg.int8 else model
     student: Any = {"model": model.to(**to).eval(), "sampler": partial(consistency, noise_scale=noise_scale), **shared}
     teacher = None
     if cfg.teacher:
@@ -131,10 +134,11 @@ def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest
 
 def name_of(cfg: Config, world: World | None) -> str:
     """Of the report: the world's, with its tier where that is not the default, or the last two folders of the run."""
+    bits = "-int8" if cfg.int8 else ""
     if world is None:
-        return "-".join(Path(str(cfg.run)).parts[-2:])
+        return "-".join(Path(str(cfg.run)).parts[-2:]) + bits
     tier = "" if world.tier == DEFAULT_TIER else f"-{world.tier}"
-    return f"{Path(str(cfg.world)).stem}{tier}"
+    return f"{Path(str(cfg.world)).stem}{tier}{bits}"
 
 
 @stage("evaluate")

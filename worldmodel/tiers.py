@@ -27,8 +27,9 @@ import torch
 
 import worldmodel
 from worldmodel.action import Action
-from worldmodel.backends.compiled import SOURCES, WRITTEN, digest, processor, recipe_for
-from worldmodel.backends.place import cores, device_of, dtype_of
+from worldmodel.backends.compiled import SOURCES, WRITTEN, digest, recipe_for
+from worldmodel.backends.int8 import prefers_int8
+from worldmodel.backends.place import cores, device_of, dtype_of, processor
 from worldmodel.bundle import Offer, World, WorldError
 from worldmodel.engine import Engine
 from worldmodel.folders import cache_folder
@@ -112,13 +113,15 @@ def measure(setting: Setting, say: Callable[[str], None]) -> None:
 
 
 def code_for(world: World, setting: Setting) -> str:
-    """The backend that measures a world: compiled where its code is there already, on a GPU what is wished for."""
+    """The backend that measures a world: compiled or int8 where its code is there already, on a GPU what is wished."""
     device = device_of(setting.device)
     if setting.backend == "eager" or device.type != "cpu":
         return setting.backend
     torch.set_num_threads(setting.threads)  # torch's code is made for a number of threads
-    recipe = recipe_for(world, setting.steps or world.steps, dtype_of("auto", device), setting.threads)
-    return "compiled" if recipe.path.exists() else "eager"
+    dtype = dtype_of("auto", device)
+    int8 = setting.backend == "int8" or (setting.backend == "auto" and prefers_int8(dtype))
+    recipe = recipe_for(world, setting.steps or world.steps, dtype, setting.threads, int8=int8)
+    return ("int8" if recipe.is_int8 else "compiled") if recipe.path.exists() else "eager"
 
 
 def pace_of(world: World, setting: Setting, code: str) -> Pace:

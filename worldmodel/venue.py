@@ -238,7 +238,7 @@ def _dream(cfg: VenueConfig, world: Any, about: dict[str, Any], tell: Tell, back
     """The dream of a world; what a recording of it says goes into `about`."""
     from worldmodel.tokenizer.eye import Eye
 
-    tell("compiling the network" if backend.startswith("compiled") else "waking the network")
+    tell("compiling the network" if backend.startswith(("compiled", "int8")) else "waking the network")
     engine = worldmodel.Engine(world, cfg.device, cfg.steps, cfg.seed, threads=_threads(cfg), backend=backend)
     sampler: dict[str, Any] = {"steps": engine.steps, "backend": engine.backend, "tier": world.tier}
     about |= {"source": "dream", "world_sha256": world.sha256, "sampler": sampler}

@@ -6,7 +6,8 @@ build        make code by torch's compiler: a minute or two of a core, and a C++
 Compiled     such code as a function, called like WholeFrame
 Candidate    code on its way: a quiet process builds it, a thread loads it and checks it against a frame of play
 
-python -m worldmodel.backends.compiled WORLD TIER STEPS DTYPE THREADS builds in this process, at the lowest priority.
+python -m worldmodel.backends.compiled WORLD TIER STEPS DTYPE THREADS plain|int8 builds in this process, at the lowest
+priority.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import platform
 import queue
 import subprocess
 import sys
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from worldmodel.backends import written
 from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.native import Native
+from worldmodel.backends.place import processor
 from worldmodel.bundle import DEFAULT_TIER, World, read_bundle
 from worldmodel.folders import cache_folder
 
@@ -39,7 +40,9 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[1]
 SOURCES = ("backends/frame.py", "diffusion/flow.py", "diffusion/rollout.py", "model/*.py", "tokenizer/autoencoder.py")
 WRITTEN = ("backends/cpp/*", "backends/written.py")
-FAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2}  # relative error of one frame's latent beyond which code is refused
+# Relative error of one frame's latent beyond which code is refused.
+FAR = {"float32": 1e-3, "bfloat16": 5e-2}
+FAR_INT8 = 5e-2
 POLL_S = 0.1
 LIBRARY = (".so", ".dll", ".pyd")
 Made = tuple[Tensor, ...]  # latent and picture
@@ -79,6 +82,11 @@ class Recipe:
     tier: str = DEFAULT_TIER
 
     @property
+    def is_int8(self) -> bool:
+        """Whether products of the network's layers are in eight bits."""
+        return self.sizes is not None and self.sizes.int8
+
+    @property
     def path(self) -> Path:
         """Where the code lies: the name says of which world or sizes, sources, torch and processor it is."""
         if self.sizes:
@@ -88,11 +96,14 @@ class Recipe:
         return cache_folder() / f"frame-{digest(parts, SOURCES)}.so"
 
 
-def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int) -> Recipe:
-    """Of the best code for these frames on this machine."""
-    sizes = written.sizes_of(world.model, world.tokenizer.config, steps, dtype)
+def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int, *, int8: bool = False) -> Recipe:
+    """Of the best code for these frames on this machine. int8: with products in eight bits, if there is such code."""
+    model, tokenizer = world.model, world.tokenizer.config
+    sizes = [
+        written.sizes_of(model, tokenizer, steps, dtype, int8=eight) for eight in ([True, False] if int8 else [False])
+    ]
     name = str(dtype).removeprefix("torch.")
-    best = sizes if written.can_write(sizes) else None
+    best = next(filter(written.can_write, sizes), None)
     return Recipe(world.path, world.sha256, steps, name, threads, best, world.tier)
 
 
@@ -102,13 +113,6 @@ def digest(parts: list[Any], patterns: tuple[str, ...]) -> str:
     return hashlib.sha256("/".join(map(str, parts)).encode() + b"".join(p.read_bytes() for p in sources)).hexdigest()[
         :24
     ]
-
-
-def processor() -> str:
-    """What this processor can do, in its own words: code for it may not run on another."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    return next((line for line in lines if line.startswith("flags")), platform.processor())
 
 
 def example(world: World, dtype: torch.dtype, steps: int) -> Inputs:
@@ -215,7 +219,7 @@ class Candidate:
                 return
             inputs, latent, old_ms = sample
             error = difference(code, inputs, latent)
-            if error > FAR[getattr(torch, self._recipe.dtype)]:
+            if error > (FAR_INT8 if self._recipe.is_int8 else FAR[self._recipe.dtype]):
                 raise RuntimeError(f"its first frame is off by {error:.2g}")
             if isinstance(code, written.Written):
                 written.choose_threads(code, inputs, self._recipe.threads)
@@ -250,7 +254,8 @@ def build_beside(recipe: Recipe, stop: threading.Event) -> None:
     if recipe.path.exists():
         return
     recipe.path.parent.mkdir(parents=True, exist_ok=True)
-    arguments = [str(recipe.world), recipe.tier, str(recipe.steps), recipe.dtype, str(recipe.threads)]
+    kind = "int8" if recipe.is_int8 else "plain"
+    arguments = [str(recipe.world), recipe.tier, str(recipe.steps), recipe.dtype, str(recipe.threads), kind]
     command = [sys.executable, "-m", "worldmodel.backends.compiled", *arguments]
     note = recipe.path.with_suffix(".log")
     with note.open("w") as lines:
@@ -277,12 +282,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Build for WORLD TIER STEPS DTYPE THREADS."""
-    folder, tier, steps, dtype, threads = arguments
+    """Build for WORLD TIER STEPS DTYPE THREADS KIND."""
+    folder, tier, steps, dtype, threads, kind = arguments
     if hasattr(os, "nice"):
         os.nice(19)
     world = read_bundle(folder, tier)
-    build_world(world, recipe_for(world, int(steps), getattr(torch, dtype), int(threads)))
+    build_world(world, recipe_for(world, int(steps), getattr(torch, dtype), int(threads), int8=kind == "int8"))
 
 
 if __name__ == "__main__":

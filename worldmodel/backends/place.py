@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -13,6 +15,13 @@ from worldmodel.bundle import WorldError
 def cores() -> int:
     """Threads that torch takes of itself, if this is asked before anybody has told it a number: a core each."""
     return torch.get_num_threads()
+
+
+def processor() -> str:
+    """What this processor can do, in its own words: code for it may not run on another."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    return next((line for line in lines if line.startswith("flags")), platform.processor())
 
 
 def device_of(name: str) -> torch.device:

@@ -6,9 +6,12 @@ Timed    a tokenizer that takes its time
     eager      packed weights: there at once, everywhere
     compiled   machine code of the whole frame, waited for the first time: ten seconds of a core where it is written
                by hand, a minute or two where torch's compiler makes it
-    auto       eager until the machine code is ready and has made one frame of play alike, then that
-    (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled one of fused kernels)
-    compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by
+    int8       compiled, by hand only, with products of the network's layers in eight bits: for processors with VNNI
+    auto       eager until the machine code is ready and has made one frame of play alike, then that: int8 where
+               products would be in float32 otherwise
+    (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled or int8 one of fused kernels)
+    compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by;
+               likewise int8:2
     eager@3    on 3 threads of a CPU: sums are cut between threads, so their number is a part of the code
 
 Code changes only between two frames and only while may_change: frames by different code are equal up to rounding, so
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, example, load, recipe_for
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
+from worldmodel.backends.int8 import prefers_int8
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.place import cores
 from worldmodel.backends.threads import Tuner, ladder
@@ -37,7 +41,7 @@ from worldmodel.backends.written import MOST_THREADS, Written, choose_threads
 from worldmodel.bundle import World, WorldError
 
 log = logging.getLogger(__name__)
-BACKENDS = ("auto", "eager", "compiled")
+BACKENDS = ("auto", "eager", "compiled", "int8")
 NAMED_THREADS = 256  # at most in a wish: recordings are read from strangers
 PATIENCE = 150  # frames of play before building begins: a short visit costs nobody a minute of a core
 
@@ -67,14 +71,14 @@ class Frames:
     """
 
     def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
-        """wish: one of BACKENDS, or compiled:STEPS, with or without @THREADS. steps: those to begin with.
+        """wish: one of BACKENDS, or compiled:STEPS or int8:STEPS, with or without @THREADS. steps: those to begin with.
 
         Raises WorldError if the wish is none of these, or if compiled code is wished and cannot be had.
         """
         name, at, threads = wish.partition("@")
         kind, _, numbers = name.partition(":")
         is_number = threads.isdecimal() and 1 <= int(threads) <= NAMED_THREADS
-        is_known = kind in BACKENDS and (not numbers or (kind == "compiled" and numbers.replace(",", "").isdigit()))
+        is_known = kind in BACKENDS and (not numbers or (kind in BACKENDS[2:] and numbers.replace(",", "").isdigit()))
         if not is_known or (at and not is_number):
             raise WorldError(f"backend={wish} is unknown; it is one of {', '.join(BACKENDS)}")
         self.may_change: Callable[[], bool] = lambda: True
@@ -89,6 +93,14 @@ class Frames:
         self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Frame] = {}
         self._candidates: dict[int, Candidate] = {}
+        self._int8 = device.type == "cpu" and (kind == "int8" or (kind == "auto" and prefers_int8(dtype)))
+        if self._int8 and not self._recipe(steps).is_int8:
+            if kind == "int8":
+                raise WorldError(
+                    f"backend=int8: no code is written for {world.name} on this machine. Use backend=auto."
+                )
+            self._int8 = False
+        kind = "compiled" if kind == "int8" else kind
         self._wish = kind if device.type == "cpu" else "eager"
         self._graph_wish = kind if device.type == "cuda" and kind != "eager" else ""
         self._graphs: dict[int, Graphed] = {}
@@ -104,7 +116,8 @@ class Frames:
         """
         if self._graph_wish or not self._threads:
             return self._graph_wish or "eager"
-        name = f"compiled:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
+        code = "int8" if self._int8 else "compiled"
+        name = f"{code}:{','.join(map(str, sorted(self._compiled)))}" if self._compiled else "eager"
         return f"{name}@{self._threads}"
 
     @property
@@ -193,7 +206,7 @@ class Frames:
         return self._eager[steps]
 
     def _recipe(self, steps: int) -> Recipe:
-        return recipe_for(self._world, steps, self._dtype, torch.get_num_threads())
+        return recipe_for(self._world, steps, self._dtype, torch.get_num_threads(), int8=self._int8)
 
     def _wait_for(self, steps: int) -> None:
         try:

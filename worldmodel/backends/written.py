@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.int8 import has_int8
 from worldmodel.model.cache import num_slots
 from worldmodel.model.dit import Block, CausalDiT
 from worldmodel.tokenizer.autoencoder import TokenizerConfig
@@ -46,7 +47,9 @@ LANES = 16  # floats of the widest vectors that the code knows
 
 @dataclass(frozen=True)
 class Sizes:
-    """Names as in the code, where they are written large. bfloat16: whether products are, or in float32."""
+    """Names as in the code, where they are written large. bfloat16: whether products are, or in float32; int8: whether
+    those of the network's layers are in eight bits instead (int8.py).
+    """
 
     places_h: int
     places_w: int
@@ -67,6 +70,7 @@ class Sizes:
     middle: int
     narrow: int
     bfloat16: bool
+    int8: bool
 
     @property
     def problem(self) -> str | None:
@@ -85,7 +89,7 @@ class Sizes:
         return [f"-D{field.name.upper()}={int(getattr(self, field.name))}" for field in fields(self)]
 
 
-def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: torch.dtype) -> Sizes:
+def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: torch.dtype, *, int8: bool) -> Sizes:
     """Of whole frames in so many steps."""
     config, (channels, height, width) = model.config, model.latent_shape
     wide, middle, narrow = tokenizer.widths
@@ -94,7 +98,7 @@ def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: to
         heads=config.heads, temporal=config.temporal_heads, mlp=config.mlp, slots=num_slots(config.sight),
         near=1 + len(config.sight.near), num_ages=config.sight.num_ages, num_near=config.sight.num_near,
         actions=model.num_actions, steps=steps, patch=tokenizer.patch, wide=wide, middle=middle, narrow=narrow,
-        bfloat16=dtype == torch.bfloat16,
+        bfloat16=dtype == torch.bfloat16, int8=int8,
     )  # fmt: skip
 
 
@@ -102,7 +106,7 @@ def can_write(sizes: Sizes) -> bool:
     """Whether there is code of these sizes for this machine, and a compiler for it."""
     is_known = platform.machine() in ("x86_64", "AMD64") and sys.platform != "win32"
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return is_known and capable and sizes.problem is None and compiler() is not None
+    return is_known and capable and (has_int8() or not sizes.int8) and sizes.problem is None and compiler() is not None
 
 
 def compiler() -> str | None:

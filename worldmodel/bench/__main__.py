@@ -32,7 +32,7 @@ from worldmodel.bench.rungs import in_precision, ladder, reference
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "tier": "default", "dtype": "auto", "steps": 0, "threads": 1, "frames": 100,
-    "parity": 64, "only": "abcdefgh", "compiled": False, "contended": True, "first": True, "envs": "",
+    "parity": 64, "only": "abcdefghi", "compiled": False, "contended": True, "first": True, "envs": "",
     "out": "out/bench",
 }  # fmt: skip
 SLOW = 3  # frames that rungs without a memory make before they are measured

@@ -115,6 +115,9 @@ def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
         best = machine.recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads())
         if best.sizes:
             rungs.append(Rung("h written whole frame", True, partial(_whole, s, partial(_made, s, best), looks_at)))
+        small = machine.recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads(), int8=True)
+        if small.is_int8:
+            rungs.append(Rung("i written, in eight bits", True, partial(_whole, s, partial(_made, s, small), looks_at)))
     return rungs
 
 

@@ -18,6 +18,15 @@ constexpr int MODULATION = LAYERS * ONE + 2 * WIDTH;
 constexpr float TINY = 1.1920929e-7f;  // of rms_norm in float32
 static_assert(SIZE % (2 * LANES) == 0 && SEEN % PAIR == 0, "sizes that fill vectors");
 
+#if INT8
+#include "bytes.h"
+template <int N, int K> using Product = Bytes<N, K>;
+template <int ROWS, int K> using Rows = Levels<ROWS, K>;
+#else
+template <int N, int K> using Product = Matrix<N, K>;
+template <int ROWS, int K> using Rows = Elements<ROWS, K>;
+#endif
+
 // One query frame's. visible: slots of the frames in sight, and their rows of the age table.
 struct Look {
     int write, count, visible[SLOTS], age[SLOTS], whole[NEAR];
@@ -32,10 +41,10 @@ struct Look {
 };
 
 struct Layer {
-    Matrix<3 * WIDTH, WIDTH> qkv;
-    Matrix<WIDTH, WIDTH> out;
-    Matrix<HIDDEN, WIDTH> expand;
-    Matrix<WIDTH, HIDDEN> contract;
+    Product<3 * WIDTH, WIDTH> qkv;
+    Product<WIDTH, WIDTH> out;
+    Product<HIDDEN, WIDTH> expand;
+    Product<WIDTH, HIDDEN> contract;
     alignas(64) Element ages[NUM_AGES * TEMPORAL * SIZE];
     alignas(64) Element nearness[NUM_NEAR * SPATIAL * SIZE];
 
@@ -62,7 +71,9 @@ struct Network {
     Matrix<CHANNELS, WIDTH> head;
 
     alignas(64) float x[2 * TOKENS * WIDTH], qkv[2 * TOKENS * 3 * WIDTH];
-    alignas(64) Element a[2 * TOKENS * WIDTH], seen[2 * TOKENS * WIDTH], hidden[2 * TOKENS * HIDDEN];
+    Rows<2 * TOKENS, WIDTH> a, seen;
+    Rows<2 * TOKENS, HIDDEN> hidden;
+    Elements<TOKENS, WIDTH> finished;
     alignas(64) Element time_query[2 * TOKENS * TEMPORAL * SIZE], latent[2 * TOKENS * CHANNELS];
     alignas(64) Word space_query[2 * SPATIAL][SIZE / PAIR * COLUMNS] = {};  // beyond the tokens: zeros
     Room rooms[MOST_THREADS];
@@ -93,8 +104,8 @@ struct Network {
         block<Q, 1>(share, layers[LAYERS - 1], (LAYERS - 1) * ONE, modulations, looks, keys[LAYERS - 1],
                     values[LAYERS - 1]);
         const float *last = modulations[Q - 1] + LAYERS * ONE;
-        share.each(TOKENS, [&](int n) { modulate((Q - 1) * TOKENS + n, last, last + WIDTH); });
-        multiply<TOKENS>(share, head, a + (Q - 1) * TOKENS * WIDTH, [&](int n, int c, Vec sum) {
+        share.each(TOKENS, [&](int n) { modulate(finished, n, x + ((Q - 1) * TOKENS + n) * WIDTH, last, last + WIDTH); });
+        multiply<TOKENS>(share, head, finished, 0, [&](int n, int c, Vec sum) {
             for (int i = 0; i < LANES; ++i) v[(c + i) * TOKENS + n] = sum[i];
         });
     }
@@ -106,9 +117,9 @@ struct Network {
         constexpr int FIRST = Q - LIVE, BEGIN = FIRST * TOKENS;
         share.each(Q * TOKENS, [&](int m) {
             const float *own = modulations[m / TOKENS] + at;
-            modulate(m, own, own + WIDTH);
+            modulate(a, m, x + m * WIDTH, own, own + WIDTH);
         });
-        multiply<Q * TOKENS>(share, layer.qkv, a, [&](int m, int n, Vec sum) { store(qkv + m * 3 * WIDTH + n, sum); });
+        multiply<Q * TOKENS>(share, layer.qkv, a, 0, [&](int m, int n, Vec sum) { store(qkv + m * 3 * WIDTH + n, sum); });
         share.each(Q * TOKENS, [&](int m) { place_heads(m, looks[m / TOKENS].write, keys, values); });
         share.some(LIVE * SPATIAL, [&](int i) {
             const int t = FIRST + i / SPATIAL;
@@ -125,24 +136,26 @@ struct Network {
                 store(to, load(to) + load(modulations[FIRST + m / TOKENS] + at + gate * WIDTH + n) * sum);
             };
         };
-        multiply<LIVE * TOKENS>(share, layer.out, seen + BEGIN * WIDTH, join(2));
+        seen.set(share, BEGIN, LIVE * TOKENS);
+        multiply<LIVE * TOKENS>(share, layer.out, seen, BEGIN, join(2));
         share.each(LIVE * TOKENS, [&](int m) {
             const float *own = modulations[FIRST + m / TOKENS] + at + 3 * WIDTH;
-            modulate(BEGIN + m, own, own + WIDTH);
+            modulate(a, BEGIN + m, x + (BEGIN + m) * WIDTH, own, own + WIDTH);
         });
-        multiply<LIVE * TOKENS>(share, layer.expand, a + BEGIN * WIDTH, [&](int m, int n, Vec sum) {
+        multiply<LIVE * TOKENS>(share, layer.expand, a, BEGIN, [&](int m, int n, Vec sum) {
             Vec positive = larger(sum, all(0));
-            store(hidden + m * HIDDEN + n, positive * positive);
+            hidden.write(m, n, positive * positive);
         });
-        multiply<LIVE * TOKENS>(share, layer.contract, hidden, join(5));
+        hidden.set(share, 0, LIVE * TOKENS);
+        multiply<LIVE * TOKENS>(share, layer.contract, hidden, 0, join(5));
     }
 
-    // Row m of a: that of x at root mean square 1, scaled and shifted.
-    void modulate(int m, const float *shift, const float *scale) {
-        const float *from = x + m * WIDTH;
+    // Row m of `to`: another at root mean square 1, scaled and shifted.
+    template <class To> static void modulate(To &to, int m, const float *from, const float *shift, const float *scale) {
         const Vec gain = all(loudness<WIDTH>(from));
         for (int d = 0; d < WIDTH; d += LANES)
-            store(a + m * WIDTH + d, load(from + d) * gain * (1.0f + load(scale + d)) + load(shift + d));
+            to.write(m, d, load(from + d) * gain * (1.0f + load(scale + d)) + load(shift + d));
+        to.set(m);
     }
 
     // What makes the root mean square of N floats 1.
@@ -221,8 +234,7 @@ struct Network {
                 for (int r = 0; r < L; ++r)
 #pragma GCC unroll 32
                     for (int v = 0; v < W; ++v)
-                        store(seen + (t * TOKENS + row + r) * WIDTH + h * SIZE + column + v * LANES,
-                              sum[r][v] * room.rest[row + r]);
+                        seen.write(t * TOKENS + row + r, h * SIZE + column + v * LANES, sum[r][v] * room.rest[row + r]);
             }
     }
 
@@ -305,6 +317,6 @@ struct Network {
             for (int d = 0; d < SIZE / LANES; ++d) sum[d] += weight[i] * load(v + d * LANES);
         }
         for (int d = 0; d < SIZE / LANES; ++d)
-            store(seen + m * WIDTH + (SPATIAL + h) * SIZE + d * LANES, inverse * sum[d]);
+            seen.write(m, (SPATIAL + h) * SIZE + d * LANES, inverse * sum[d]);
     }
 };

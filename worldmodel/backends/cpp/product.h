@@ -1,8 +1,9 @@
 // Matrix products: rows of elements times a matrix that was laid out once, with what follows done on the way out.
 //
 // Matrix      N x K weights in panels of columns, each panel one stream of words
+// Elements    rows: what a Matrix is multiplied with (bytes.h has other rows, and another matrix)
 // tile        R x V sums over a run of words: everything stays in registers
-// multiply    all rows of a linear layer, or of any rows that lie `row` words apart
+// multiply    all rows of a linear layer
 // convolve    3 x 3 over a picture with a border of zeros
 // Bordered    such a picture
 #pragma once
@@ -25,10 +26,16 @@ constexpr int panel_width(int n, int run) {
     return best;
 }
 
+// Words of elements, and what their products add up to.
+struct Elementwise {
+    typedef Vec Sum;
+    static Vec add(Vec sum, Vec a, Vec b) { return dot(sum, a, b); }
+};
+
 // rows come in runs of RUN
-template <int N, int K, int RUN = PLACES_H * PLACES_W> struct Matrix {
+template <int N, int K, int RUN = PLACES_H * PLACES_W> struct Matrix : Elementwise {
     static_assert(N % LANES == 0 && K % PAIR == 0, "sizes that fill vectors");
-    static constexpr int V = panel_width(N, RUN), COLUMNS = V * LANES, DEPTH = K / PAIR;
+    static constexpr int OUTPUTS = N, INPUTS = K, V = panel_width(N, RUN), COLUMNS = V * LANES, DEPTH = K / PAIR;
     alignas(64) Word packed[N * DEPTH];
     alignas(64) float bias[N];
 
@@ -42,12 +49,23 @@ template <int N, int K, int RUN = PLACES_H * PLACES_W> struct Matrix {
             }
     }
     const Word *panel(int column) const { return packed + column / COLUMNS * DEPTH * COLUMNS; }
+    Vec begin(int) const { return all(0); }
+    Vec end(Vec sum, int column, float) const { return sum + load(bias + column); }
+};
+
+// ROWS rows of K: written by vectors, then set row by row.
+template <int ROWS, int K> struct Elements {
+    alignas(64) Element at[ROWS * K];
+
+    void write(int m, int k, Vec x) { store(at + m * K + k, x); }
+    void set(int) {}
+    void set(const Share &, int, int) {}
 };
 
 // sum[r][v] += a[r] . b[v] over `depth` words: a's rows lie ROW words apart, their words STEP; b's vectors of words
 // LANES apart, its rows B.
-template <int R, int V, int ROW, int STEP, int B>
-inline __attribute__((always_inline)) void tile(Vec (&sum)[R][V], const Word *a, const Word *b, int depth) {
+template <int R, int V, int ROW, int STEP, int B, class Of = Elementwise>
+inline __attribute__((always_inline)) void tile(typename Of::Sum (&sum)[R][V], const Word *a, const Word *b, int depth) {
     for (int k = 0; k < depth; ++k, a += STEP, b += B) {
         Vec column[V];
 #pragma GCC unroll 32
@@ -56,27 +74,41 @@ inline __attribute__((always_inline)) void tile(Vec (&sum)[R][V], const Word *a,
         for (int r = 0; r < R; ++r) {
             Vec row = everywhere(a[r * ROW]);
 #pragma GCC unroll 32
-            for (int v = 0; v < V; ++v) sum[r][v] = dot(sum[r][v], row, column[v]);
+            for (int v = 0; v < V; ++v) sum[r][v] = Of::add(sum[r][v], row, column[v]);
         }
     }
 }
 
-// out(row, column, sum + bias) for each vector of ROWS rows; a's rows lie K elements apart.
-template <int ROWS, int N, int K, int RUN, class Out>
-void multiply(const Share &share, const Matrix<N, K, RUN> &m, const Element *a, Out out) {
-    constexpr int V = Matrix<N, K, RUN>::V, R = tile_rows(ROWS, V), COLUMNS = V * LANES, DEPTH = K / PAIR;
+// out(row, column, sum + bias) for each vector of ROWS rows, which lie one after another; scale(row): of bytes.
+template <int ROWS, class M, class Scale, class Out>
+void multiply(const Share &share, const M &m, const Word *rows, Scale scale, Out out) {
+    constexpr int V = M::V, R = tile_rows(ROWS, V), COLUMNS = M::COLUMNS, DEPTH = M::DEPTH;
     constexpr int DOWN = ROWS / R;
-    const Word *rows = reinterpret_cast<const Word *>(a);
-    share.each(N / COLUMNS * DOWN, [&](int i) {
+    share.each(M::OUTPUTS / COLUMNS * DOWN, [&](int i) {
         const int column = i / DOWN * COLUMNS, row = i % DOWN * R;
-        Vec sum[R][V] = {};
-        tile<R, V, DEPTH, 1, COLUMNS>(sum, rows + row * DEPTH, m.panel(column), DEPTH);
+        typename M::Sum sum[R][V];
 #pragma GCC unroll 32
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 32
-            for (int v = 0; v < V; ++v)
-                out(row + r, column + v * LANES, sum[r][v] + load(m.bias + column + v * LANES));
+            for (int v = 0; v < V; ++v) sum[r][v] = m.begin(column + v * LANES);
+        tile<R, V, DEPTH, 1, COLUMNS, M>(sum, rows + row * DEPTH, m.panel(column), DEPTH);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 32
+            for (int v = 0; v < V; ++v) {
+                const int n = column + v * LANES;
+                out(row + r, n, m.end(sum[r][v], n, scale(row + r)));
+            }
     });
+}
+template <int ROWS, int N, int K, int RUN, class Out>
+void multiply(const Share &share, const Matrix<N, K, RUN> &m, const Element *a, Out out) {
+    multiply<ROWS>(share, m, reinterpret_cast<const Word *>(a), [](int) { return 1.0f; }, out);
+}
+// ROWS of a's rows, from `first` on.
+template <int ROWS, int N, int K, int RUN, int ALL, class Out>
+void multiply(const Share &share, const Matrix<N, K, RUN> &m, const Elements<ALL, K> &a, int first, Out out) {
+    multiply<ROWS>(share, m, a.at + first * K, out);
 }
 
 // H x W pixels of C elements with a border of zeros, which nobody writes to.

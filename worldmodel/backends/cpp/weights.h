@@ -21,14 +21,15 @@ struct Weights {
             for (int64_t i = 0; i < length; ++i) to[i] = narrow(from[i]);
     }
     // weight (N, K), then bias (N) or nothing (0 elements); column n of the product is row order(n) of both.
-    template <int N, int K, int RUN, class Order> void linear(Matrix<N, K, RUN> &m, Order order) {
+    template <class M, class Order> void linear(M &m, Order order) {
+        constexpr int N = M::OUTPUTS, K = M::INPUTS;
         const float *weight = take(int64_t(N) * K);
         const float *bias = next < number && lengths[next] == 0 ? (++next, nullptr) : take(N);
         if (!fits) return;
         m.pack([&](int n, int k) { return weight[int64_t(order(n)) * K + k]; });
         for (int n = 0; n < N; ++n) m.bias[n] = bias ? bias[order(n)] : 0;
     }
-    template <int N, int K, int RUN> void linear(Matrix<N, K, RUN> &m) {
+    template <class M> void linear(M &m) {
         linear(m, [](int n) { return n; });
     }
     // weight (N, C, 3, 3), then bias (N).
