@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -194,6 +195,22 @@ def test_worlds_of_equal_sizes_share_code_and_other_sizes_do_not(path):
     recipes = [Recipe(path, name, 2, "float32", 1, size) for name, size in zip("abcd", sizes, strict=True)]
     assert recipes[0].path == recipes[1].path
     assert len({recipe.path for recipe in recipes}) == 3
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
+def test_a_processor_told_to_be_plain_gets_plain_code(path, monkeypatch):
+    world = worldmodel.load(path)
+    paths = []
+    for told in ("AVX512", "AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda told=told: told)
+        paths.append((plain := recipe_for(world, 2, torch.float32, 1)).path)
+    assert paths[0] != paths[1]
+    written.build(plain.sizes, plain.path)
+    found = subprocess.run(["objdump", "-d", str(plain.path)], capture_output=True, text=True, check=True).stdout
+    assert "ymm" in found
+    assert "zmm" not in found
 
 
 def test_any_number_of_threads_is_served_by_the_same_code(path):

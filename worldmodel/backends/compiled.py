@@ -90,10 +90,11 @@ class Recipe:
     def path(self) -> Path:
         """Where the code lies: the name says of which world or sizes, sources, torch and processor it is."""
         if self.sizes:
-            return cache_folder() / f"written-{digest([*self.sizes.definitions(), processor()], WRITTEN)}.so"
+            parts = [*self.sizes.definitions(), *written.vectors(), processor()]
+            return cache_folder() / f"written-{digest(parts, WRITTEN)}.so"
         capability = torch.backends.cpu.get_cpu_capability()
-        parts = [self.sha256, self.tier, self.steps, self.dtype, self.threads, torch.__version__, capability]
-        return cache_folder() / f"frame-{digest(parts, SOURCES)}.so"
+        made_for = [self.sha256, self.tier, self.steps, self.dtype, self.threads, torch.__version__, capability]
+        return cache_folder() / f"frame-{digest(made_for, SOURCES)}.so"
 
 
 def recipe_for(world: World, steps: int, dtype: torch.dtype, threads: int, *, int8: bool = False) -> Recipe:

@@ -114,6 +114,11 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "")) or next(filter(None, map(shutil.which, COMPILERS)), None)
 
 
+def vectors() -> list[str]:
+    """Options for a processor that torch was told to take for a plainer one (ATEN_CPU_CAPABILITY=avx2)."""
+    return ["-mno-avx512f"] if torch.backends.cpu.get_cpu_capability() == "AVX2" else []
+
+
 def build(sizes: Sizes, path: Path) -> None:
     """Compile into a file, whole or not at all. RuntimeError if that cannot be."""
     command = compiler()
@@ -121,7 +126,7 @@ def build(sizes: Sizes, path: Path) -> None:
         raise RuntimeError("no C++ compiler such as g++")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.so")
-    words = [command, *OPTIONS, *sizes.definitions(), str(SOURCE / "frame.cpp"), "-o", str(temporary)]
+    words = [command, *OPTIONS, *vectors(), *sizes.definitions(), str(SOURCE / "frame.cpp"), "-o", str(temporary)]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{Path(command).name} failed: {done.stderr[-500:]}")

@@ -25,6 +25,7 @@ import torch
 import worldmodel
 from worldmodel.backends.compiled import example
 from worldmodel.backends.frame import WholeFrame
+from worldmodel.backends.place import dtype_of
 from worldmodel.bench.limit import environment, limit, products
 from worldmodel.bench.measure import batches, busy, first_frame, in_turn, peak_mb, warm
 from worldmodel.bench.report import GATES, row, table, write
@@ -50,7 +51,7 @@ def options(words: list[str]) -> dict[str, Any]:
             raise ValueError(f"{name} is true or false, not {value}")
         chosen[name] = value == "true" if kind is bool else kind(value)
     if chosen["dtype"] == "auto":
-        chosen["dtype"] = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+        chosen["dtype"] = str(dtype_of("auto", torch.device("cpu"))).removeprefix("torch.")
     return chosen
 
 
