@@ -12,7 +12,8 @@ import worldmodel
 from worldmodel.bench.__main__ import main, options
 from worldmodel.bench.measure import relative
 from worldmodel.bench.report import row
-from worldmodel.bench.rungs import in_precision, ladder, reference
+from worldmodel.bench.rungs import ladder
+from worldmodel.bench.setting import in_precision, reference
 
 
 @pytest.fixture(scope="module")

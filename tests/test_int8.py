@@ -17,7 +17,8 @@ from worldmodel.backends.frame import looks_at
 from worldmodel.backends.int8 import Int8Linear, has_int8, in_int8, prefers_int8
 from worldmodel.backends.play import Frames
 from worldmodel.bench.measure import relative
-from worldmodel.bench.rungs import _whole, reference
+from worldmodel.bench.rungs import _whole
+from worldmodel.bench.setting import reference
 from worldmodel.bundle import WorldError
 from worldmodel.config import typed
 

@@ -19,7 +19,8 @@ from worldmodel.backends.frame import WholeFrame, looks_at
 from worldmodel.backends.int8 import has_int8
 from worldmodel.batch import Dreams
 from worldmodel.bench.measure import relative
-from worldmodel.bench.rungs import _whole, in_precision, reference
+from worldmodel.bench.rungs import _whole
+from worldmodel.bench.setting import in_precision, reference
 from worldmodel.bundle import WorldError
 
 needs_compiler = pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")

@@ -29,7 +29,8 @@ from worldmodel.backends.place import dtype_of
 from worldmodel.bench.limit import environment, limit, products
 from worldmodel.bench.measure import batches, busy, first_frame, in_turn, peak_mb, warm
 from worldmodel.bench.report import GATES, row, table, write
-from worldmodel.bench.rungs import in_precision, ladder, reference
+from worldmodel.bench.rungs import ladder
+from worldmodel.bench.setting import in_precision, reference
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "tier": "default", "dtype": "auto", "steps": 0, "threads": 1, "frames": 100,
