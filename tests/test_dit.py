@@ -5,7 +5,7 @@ import torch
 from tiny import SHAPE, A, B, C, T, clip, network, sight
 
 from worldmodel.diffusion.flow import x0_from_velocity
-from worldmodel.model.dit import CausalDiT, ModelConfig
+from worldmodel.model.dit import ACTIVATIONS, CausalDiT, ModelConfig
 from worldmodel.model.masks import bidirectional
 
 MASK = bidirectional(T, sight())
@@ -111,7 +111,28 @@ def test_closed_gates_leave_the_tokens_alone():
     assert torch.equal(block(x, torch.randn(B, T, 32), model.rotation, MASK), x)
 
 
-@pytest.mark.parametrize("wrong", [{"width": 40}, {"temporal_heads": 0}, {"temporal_heads": 8}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"width": 40}, {"temporal_heads": 0}, {"temporal_heads": 8}, {"activation": "tanh"}, {"temporal_every": 0},
+     {"temporal_every": 3}],
+)  # fmt: skip
 def test_impossible_sizes_are_refused(wrong):
-    with pytest.raises(ValueError, match="model: width"):
+    with pytest.raises(ValueError, match="model: "):
         config(**wrong)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_mlp_is_the_function_that_is_named(activation):
+    block = CausalDiT(config(width=96, heads=3, temporal_heads=1, activation=activation), SHAPE, A).blocks[0]
+    x = block.expand(torch.randn(7, 96))
+    gate, up = x.chunk(2, -1)
+    expected = {
+        "relu2": x.clamp_min(0) ** 2,
+        "gelu": x * torch.special.ndtr(x),
+        "silu": x * x.sigmoid(),
+        "swiglu": gate * gate.sigmoid() * up,
+    }[activation]
+    torch.testing.assert_close(block.activation(x), expected, rtol=0, atol=1e-3)  # gelu is that by tanh
+    sizes = {layer: getattr(block, layer).weight.numel() for layer in ("expand", "contract")}
+    assert sizes == {"expand": 256 * 96 if activation == "swiglu" else 192 * 96,
+                     "contract": (128 if activation == "swiglu" else 192) * 96}  # fmt: skip

@@ -22,6 +22,12 @@ def path(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """The world of a network of another kind."""
+    return make_world(tmp_path_factory.mktemp("other") / "tiny", activation="swiglu", temporal_every=2)
+
+
 def noise(shape, t, steps):
     return torch.stack([frame_noise(5, t, k, shape) for k in range(steps)])
 
@@ -53,7 +59,17 @@ def by_counter(whole, cache, *inputs):
 @pytest.mark.parametrize(("steps", "batch"), [(1, 2), (2, 1), (2, 2)])
 @torch.inference_mode()
 def test_a_whole_frame_is_what_rollout_makes(path, steps, batch, pack, call):
-    world = worldmodel.load(path)
+    check_a_whole_frame(worldmodel.load(path), steps, batch, pack, call)
+
+
+@torch.inference_mode()
+def test_it_is_where_only_some_layers_look_through_time(other):
+    world = worldmodel.load(other)
+    assert [hasattr(block, "ages") for block in world.model.blocks] == [False, True]
+    check_a_whole_frame(world, 2, 2, pack, by_counter)
+
+
+def check_a_whole_frame(world, steps, batch, pack, call):
     (plain, newest, moves), (cache, x0, _) = (begun(world, batch) for _ in range(2))
     prefill(world.model, plain, newest, moves[:, :1])
     sampler = partial(consistency, noise_scale=world.noise_scale)

@@ -187,6 +187,13 @@ def test_sizes_that_do_not_fill_vectors_are_left_to_torchs_compiler(folder):
     assert "the latent's channels 5" in sizes.problem
 
 
+def test_other_kinds_of_networks_are_left_to_torchs_compiler(folder):
+    for number, kind in enumerate(({"activation": "gelu"}, {"temporal_every": 2})):
+        world = worldmodel.load(make_world(folder / f"kind-{number}", **kind))
+        problem = written.sizes_of(world.model, world.tokenizer.config, 2, torch.float32, int8=False).problem
+        assert "an activation other than relu2" in problem
+
+
 def test_worlds_of_equal_sizes_share_code_and_other_sizes_do_not(path):
     world = worldmodel.load(path)
     sizes = [

@@ -13,12 +13,13 @@ from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
 ACTIONS = ActionSpace(("forward", "attack"), (20.0, 0.0))
 
 
-def make_world(folder, name="tiny", **far):
+def make_world(folder, name="tiny", *, activation="relu2", temporal_every=1, **far):
     """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames, a teacher."""
     sizes = TokenizerConfig(size_hw=[16, 24], channels=5, patch=8, widths=[8, 8, 4], whiten=0.0)
     config = ModelConfig(
-        width=32, layers=2, heads=4, temporal_heads=2, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3], **far)
-    )
+        width=32, layers=2, heads=4, temporal_heads=2, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3], **far),
+        activation=activation, temporal_every=temporal_every,
+    )  # fmt: skip
     return _write(folder, name, sizes, config)
 
 

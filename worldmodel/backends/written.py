@@ -48,7 +48,7 @@ LANES = 16  # floats of the widest vectors that the code knows
 @dataclass(frozen=True)
 class Sizes:
     """Names as in the code, where they are written large. bfloat16: whether products are, or in float32; int8: whether
-    those of the network's layers are in eight bits instead (int8.py).
+    those of the network's layers are in eight bits instead (int8.py). relu2, temporal_every: of ModelConfig.
     """
 
     places_h: int
@@ -71,6 +71,8 @@ class Sizes:
     narrow: int
     bfloat16: bool
     int8: bool
+    relu2: bool
+    temporal_every: int
 
     @property
     def problem(self) -> str | None:
@@ -82,6 +84,8 @@ class Sizes:
             "colours of its last pixels": 3 * (self.patch // 4) ** 2,
         }  # fmt: skip
         odd = [f"{name} {size}" for name, size in full.items() if size % LANES or not size]
+        if not self.relu2 or self.temporal_every != 1:
+            return "an activation other than relu2, or layers without temporal heads"
         return f"not a multiple of {LANES}: {', '.join(odd)}" if odd else None
 
     def definitions(self) -> list[str]:
@@ -98,7 +102,8 @@ def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: to
         heads=config.heads, temporal=config.temporal_heads, mlp=config.mlp, slots=num_slots(config.sight),
         near=1 + len(config.sight.near), num_ages=config.sight.num_ages, num_near=config.sight.num_near,
         actions=model.num_actions, steps=steps, patch=tokenizer.patch, wide=wide, middle=middle, narrow=narrow,
-        bfloat16=dtype == torch.bfloat16, int8=int8,
+        bfloat16=dtype == torch.bfloat16, int8=int8, relu2=config.activation == "relu2",
+        temporal_every=config.temporal_every,
     )  # fmt: skip
 
 

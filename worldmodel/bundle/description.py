@@ -93,7 +93,8 @@ def _check_tiers(path: Path, tiers: dict[str, Any]) -> None:
 
 
 def _check_numbers(path: Path, info: dict[str, Any]) -> None:
-    numbers = [*info["size_hw"], *info["latent_shape"], *_numbers(info["model"]), *_numbers(info["tokenizer"])]
+    model = {key: value for key, value in info["model"].items() if key != "activation"}  # a name, known to the network
+    numbers = [*info["size_hw"], *info["latent_shape"], *_numbers(model), *_numbers(info["tokenizer"])]
     if not all(isinstance(n, (int, float)) and 0 <= n <= MOST_SIZE for n in numbers) or not 0 < info["fps"] <= 240:
         refuse(path, "world.json: a size is negative, not a number or absurdly large")
     if not 0.5 <= info["noise_scale"] <= 2:

@@ -9,7 +9,7 @@ bidirectional, teacher, student and fake_score are this network with other weigh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,20 @@ from worldmodel.model.masks import LayerMemory, Memory, Sight
 from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
 
 SIGMA_FEATURES = 128
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu2": lambda x: F.relu(x).square(),  # arXiv:2109.08668
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "swiglu": lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],  # arXiv:2002.05202; two thirds as wide
+}
 FEW = 2  # query frames, as in a pass that makes one frame
 
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """width D; layers; heads, of which temporal_heads look through time; mlp: hidden width over D; sight."""
+    """width D; layers; heads, of which temporal_heads look through time, in every temporal_every-th layer, and in the
+    others around like the rest; mlp: hidden width over D; activation: one of ACTIVATIONS; sight.
+    """
 
     width: int
     layers: int
@@ -35,8 +43,20 @@ class ModelConfig:
     temporal_heads: int
     mlp: int
     sight: Sight
+    activation: str = "relu2"
+    temporal_every: int = 1
+
+    @property
+    def hidden(self) -> int:
+        """Hidden width of a layer's MLP."""
+        return self.mlp * self.width * 2 // 3 // 32 * 32 if self.activation == "swiglu" else self.mlp * self.width
 
     def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS or not 1 <= self.temporal_every <= self.layers:
+            raise ValueError(
+                f"model: activation {self.activation} is one of {', '.join(ACTIVATIONS)}; temporal_every "
+                f"{self.temporal_every} is from 1 to the number of layers"
+            )
         if self.width % (4 * self.heads) or not 0 < self.temporal_heads < self.heads:
             raise ValueError(
                 f"model: width {self.width} must be a multiple of 4 x heads {self.heads}, "
@@ -52,16 +72,18 @@ def normalise(x: Tensor) -> Tensor:
 class Block(nn.Module):
     """One layer. The residual branches start at zero."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, looks_back: bool) -> None:
         super().__init__()
-        d, self.heads, self.temporal = config.width, config.heads, config.temporal_heads
+        d, self.heads, self.temporal = config.width, config.heads, config.temporal_heads if looks_back else 0
+        self.activation = ACTIVATIONS[config.activation]
         self.size = d // config.heads
         self.qkv = nn.Linear(d, 3 * d, bias=False)
         self.out = nn.Linear(d, d, bias=False)
-        self.expand = nn.Linear(d, config.mlp * d, bias=False)
-        self.contract = nn.Linear(config.mlp * d, d, bias=False)
+        self.expand = nn.Linear(d, config.hidden * (1 + (config.activation == "swiglu")), bias=False)
+        self.contract = nn.Linear(config.hidden, d, bias=False)
         self.modulation = nn.Linear(d, 6 * d)
-        self.ages = nn.Parameter(torch.randn(config.sight.num_ages, self.temporal, self.size) * 0.02)
+        if looks_back:
+            self.ages = nn.Parameter(torch.randn(config.sight.num_ages, self.temporal, self.size) * 0.02)
         self.nearness = nn.Parameter(torch.randn(config.sight.num_near, self.heads - self.temporal, self.size) * 0.02)
         for zero in (self.out.weight, self.contract.weight, self.modulation.weight, self.modulation.bias):
             nn.init.zeros_(zero)
@@ -81,10 +103,12 @@ class Block(nn.Module):
         s = self.heads - self.temporal
         q_space, k_space = rotate(q[..., :s, :], rotation), rotate(k[..., :s, :], rotation)
         k, v = memory.extend(torch.cat([k_space, k[..., s:, :]], -2), v)
-        seen = torch.cat([self._space(q_space, k, v, memory), self._time(q[..., s:, :], k, v, memory)], -1)
+        seen = self._space(q_space, k, v, memory)
+        if self.temporal:
+            seen = torch.cat([seen, self._time(q[..., s:, :], k, v, memory)], -1)
         x = x + gate_a * self.out(seen)
         hidden = self.expand(normalise(x) * (1 + scale_m) + shift_m)
-        return x + gate_m * self.contract(F.relu(hidden).square())
+        return x + gate_m * self.contract(self.activation(hidden))
 
     def _space(self, q: Tensor, k: Tensor, v: Tensor, memory: LayerMemory) -> Tensor:
         """All places of the near frames -> (B, T, N, s d)."""
@@ -129,7 +153,8 @@ class CausalDiT(nn.Module):
         self.place = nn.Parameter(torch.randn(height * width, d) * 0.02)
         self.sigma = nn.Sequential(nn.Linear(SIGMA_FEATURES, d), nn.SiLU(), nn.Linear(d, d))
         self.action = nn.Sequential(nn.Linear(6 * num_actions, d), nn.SiLU(), nn.Linear(d, d))
-        self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
+        every = config.temporal_every
+        self.blocks = nn.ModuleList([Block(config, looks_back=(i + 1) % every == 0) for i in range(config.layers)])
         self.modulation = nn.Linear(d, 2 * d)
         self.head = nn.Linear(d, channels)
         for zero in (self.modulation, self.head):
