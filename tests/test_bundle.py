@@ -83,6 +83,9 @@ CHANGES = {
     "a missing key": lambda w: {k: v for k, v in w.items() if k != "licence"},
     "a wrong type": lambda w: w | {"steps": "two"},
     "a huge size": lambda w: w | {"model": w["model"] | {"width": 10**9}},
+    "an unknown activation": lambda w: w | {"model": w["model"] | {"activation": "tanh"}},
+    "an activation that is no name": lambda w: w | {"model": w["model"] | {"activation": [3]}},
+    "no layer that looks through time": lambda w: w | {"model": w["model"] | {"temporal_every": 3}},
     "a negative size": lambda w: w | {"size_hw": [-16, 24]},
     "a window that fits no sight": lambda w: (
         w | {"model": w["model"] | {"sight": {"window": 1, "sink": 0, "near": [5]}}}
