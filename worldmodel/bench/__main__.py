@@ -74,8 +74,10 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     known["limit"] = limit(found)
     taken = in_turn(begun, chosen["frames"])
     known["limit_after"] = limit(found)
-    gates = GATES[chosen["dtype"]]
-    known["rungs"] = [row(one.rung.name, times, one.errors, gates) for one, times in zip(begun, taken, strict=True)]
+    known["rungs"] = [
+        row(one.rung.name, times, one.errors, GATES["int8" if one.rung.is_int8 else chosen["dtype"]])
+        for one, times in zip(begun, taken, strict=True)
+    ]
     known["contended"] = _contended([one for one in begun if one.rung.is_same], chosen) if chosen["contended"] else []
     known["first_frame"] = first_frame(chosen["world"], chosen["tier"]) if chosen["first"] else {}
     sizes = [int(size) for size in chosen["envs"].split(",") if size]

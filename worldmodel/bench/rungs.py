@@ -38,6 +38,7 @@ class Rung(NamedTuple):
     name: str
     is_same: bool
     play: Callable[[Tensor | None], Frames]
+    is_int8: bool = False
 
 
 def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
@@ -63,7 +64,9 @@ def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
             rungs.append(Rung("h written whole frame", True, partial(_whole, s, partial(_made, s, best), looks_at)))
         small = machine.recipe_for(s.world, s.steps, s.dtype, torch.get_num_threads(), int8=True)
         if small.is_int8:
-            rungs.append(Rung("i written, in eight bits", True, partial(_whole, s, partial(_made, s, small), looks_at)))
+            rungs.append(
+                Rung("i written, in eight bits", True, partial(_whole, s, partial(_made, s, small), looks_at), True)
+            )
     return rungs
 
 
