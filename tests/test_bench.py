@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from worlds import add_big, make_world
+from worlds import add_big, make_full_world, make_world
 
 import worldmodel
+from worldmodel.backends import written
+from worldmodel.bench import fits
 from worldmodel.bench.__main__ import main, options
 from worldmodel.bench.measure import relative
 from worldmodel.bench.report import row
@@ -73,6 +75,33 @@ def test_a_rung_over_the_gate_does_not_pass():
     times = np.arange(1.0, 9.0).reshape(4, 2)
     for errors, passes in {(1e-6, 2e-4, 2e-4): True, (1e-6, 2e-3, 2e-4): False, (1e-6, 2e-4, 2e-3): False}.items():
         assert row("slow", times, list(errors), (1e-3, 1e-3))["passes"] is passes
+
+
+def test_the_largest_network_that_fits_a_frame_is_named(path, monkeypatch, capsys):
+    def frame_ms(world, model, dtype, steps, frames, *, int8):
+        return model.config.width * model.config.layers / (100 if int8 else 50)
+
+    monkeypatch.setattr(fits.worldmodel, "default_world", lambda: str(path))
+    monkeypatch.setattr(fits, "frame_ms", frame_ms)
+    monkeypatch.setattr(fits, "dtype_of", lambda name, device: torch.float32)
+    monkeypatch.setattr(fits, "has_int8", lambda: True)
+    monkeypatch.setattr(fits, "SIZES", ((192, 4), (256, 6), (384, 6), (640, 14), (640, 16)))
+    assert fits.main(["fps=25"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["192", "256", "384", "640"]  # what is far too slow ends it
+    assert lines[-1].startswith("largest that fits: float32 256 x 6 (")
+    assert "int8 384 x 6 (" in lines[-1]
+    assert fits.main(["speed=3"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")
+def test_a_network_of_random_weights_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLDMODEL_CACHE", str(tmp_path / "cache"))
+    world = worldmodel.load(make_full_world(tmp_path / "full"))
+    model = fits.network(world, 128, 1)
+    assert (model.config.heads, model.config.temporal_heads) == (2, 1)
+    assert 0 < fits.frame_ms(world, model, torch.float32, 2, 3, int8=False) < 1000
 
 
 def test_what_is_no_option_is_refused():

@@ -1,0 +1,102 @@
+"""Which network fits into a frame's time on one core: networks of growing size, by the written code.
+
+    python -m worldmodel.bench.fits                 at 30 frames a second, two steps a frame
+    python -m worldmodel.bench.fits fps=17.5 steps=1 frames=40
+
+Frame size, actions and decoder are the default world's; weights are random, which changes no time. ATEN_CPU_CAPABILITY=
+avx2 makes it a processor without AVX-512. Each size is built once: fifteen seconds of g++.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, see play.py
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+import worldmodel
+from worldmodel.backends import written
+from worldmodel.backends.compiled import WRITTEN, digest
+from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.int8 import has_int8
+from worldmodel.backends.place import dtype_of, processor
+from worldmodel.bundle import World
+from worldmodel.folders import cache_folder
+from worldmodel.model.dit import CausalDiT, ModelConfig
+
+DEFAULTS = {"fps": 30.0, "steps": 2, "frames": 30}
+SIZES = ((192, 6), (256, 6), (256, 12), (384, 8), (384, 12), (512, 10), (512, 14), (640, 14))  # width, layers
+HEAD = 64
+PATIENCE = 2.0  # of a frame's time: what is slower ends the search
+
+
+def network(world: World, width: int, layers: int) -> CausalDiT:
+    """As wide and deep as told, half of its heads temporal, else like the world's; weights at random."""
+    heads = width // HEAD
+    config: ModelConfig = replace(
+        world.model.config, width=width, layers=layers, heads=heads, temporal_heads=heads // 2
+    )
+    return CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
+
+
+@torch.inference_mode()
+def frame_ms(world: World, model: CausalDiT, dtype: torch.dtype, steps: int, frames: int, *, int8: bool) -> float:
+    """Milliseconds of a frame on one thread, the median. RuntimeError where there is no such code."""
+    sizes = written.sizes_of(model, world.tokenizer.config, steps, dtype, int8=int8)
+    if not written.can_write(sizes):
+        raise RuntimeError(sizes.problem or "no code for this machine")
+    model, tokenizer = model.to(dtype), world.tokenizer.to(dtype)
+    path = cache_folder() / f"fits-{digest([*sizes.definitions(), *written.vectors(), processor()], WRITTEN)}.so"
+    if not path.exists():
+        written.build(sizes, path)
+    sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
+    code, cache = written.Written(path, WholeFrame(model, tokenizer, sigmas, world.noise_scale)), model.new_cache(1)
+    cache.length = 2 * cache.slots
+    latent = (1, 1, *model.latent_shape)
+    x0, moves, noise = torch.zeros(latent), torch.zeros(1, 2, world.actions.size), torch.randn(steps, *latent)
+    taken = []
+    for _ in range(frames):
+        begun = time.thread_time()
+        code(cache.keys, cache.values, looks_at(cache), x0, moves, noise)
+        taken.append(1000 * (time.thread_time() - begun))
+    return float(np.median(taken))
+
+
+def main(words: list[str]) -> int:
+    """From the command line to an exit code; a line as soon as it is known."""
+    told = dict(DEFAULTS)
+    for word in words:
+        name, _, value = word.partition("=")
+        if name not in DEFAULTS:
+            sys.stderr.write(f"{word!r} is no option; they are {', '.join(f'{k}={v}' for k, v in DEFAULTS.items())}\n")
+            return 2
+        told[name] = type(DEFAULTS[name])(value)
+    torch.set_num_threads(1)
+    most_ms, dtype = 1000 / told["fps"], dtype_of("auto", torch.device("cpu"))
+    kinds = {str(dtype).removeprefix("torch."): False} | ({"int8": True} if has_int8() else {})
+    largest = dict.fromkeys(kinds, "none")
+    sys.stdout.write(f"{most_ms:.1f} ms a frame; {torch.backends.cpu.get_cpu_capability()}, one thread\n")
+    for width, layers in SIZES:
+        world = worldmodel.load(worldmodel.default_world())
+        model, spent = network(world, width, layers), {}
+        size = f"{width} x {layers} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M)"
+        for kind, int8 in kinds.items():
+            spent[kind] = frame_ms(world, model, dtype, int(told["steps"]), int(told["frames"]), int8=int8)
+            largest[kind] = size if spent[kind] <= most_ms else largest[kind]
+        sys.stdout.write(f"{size:22}" + "".join(f"{kind:>10} {ms:6.1f} ms" for kind, ms in spent.items()) + "\n")
+        sys.stdout.flush()
+        if min(spent.values()) > PATIENCE * most_ms:
+            break
+    sys.stdout.write("largest that fits: " + ", ".join(f"{kind} {size}" for kind, size in largest.items()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
