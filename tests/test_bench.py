@@ -78,11 +78,12 @@ def test_a_rung_over_the_gate_does_not_pass():
 
 
 def test_the_largest_network_that_fits_a_frame_is_named(path, monkeypatch, capsys):
-    def frame_ms(world, model, dtype, steps, frames, *, int8):
-        return model.config.width * model.config.layers / (100 if int8 else 50)
+    def frame_ms(whole, inputs, frames, *, int8):
+        return whole.model.config.width * whole.model.config.layers / (100 if int8 else 50)
 
     monkeypatch.setattr(fits.worldmodel, "default_world", lambda: str(path))
     monkeypatch.setattr(fits, "frame_ms", frame_ms)
+    monkeypatch.setattr(fits, "limit_ms", lambda whole, inputs: 1.0)
     monkeypatch.setattr(fits, "dtype_of", lambda name, device: torch.float32)
     monkeypatch.setattr(fits, "has_int8", lambda: True)
     monkeypatch.setattr(fits, "SIZES", ((192, 4), (256, 6), (384, 6), (640, 14), (640, 16)))
@@ -99,9 +100,10 @@ def test_the_largest_network_that_fits_a_frame_is_named(path, monkeypatch, capsy
 def test_a_network_of_random_weights_is_timed(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDMODEL_CACHE", str(tmp_path / "cache"))
     world = worldmodel.load(make_full_world(tmp_path / "full"))
-    model = fits.network(world, 128, 1)
-    assert (model.config.heads, model.config.temporal_heads) == (2, 1)
-    assert 0 < fits.frame_ms(world, model, torch.float32, 2, 3, int8=False) < 1000
+    whole, inputs = fits.sample(world, 128, 1, torch.float32, 2)
+    assert (whole.model.config.heads, whole.model.config.temporal_heads) == (2, 1)
+    assert 0 < fits.limit_ms(whole, inputs) < 1000
+    assert 0 < fits.frame_ms(whole, inputs, 3, int8=False) < 1000
 
 
 def test_what_is_no_option_is_refused():

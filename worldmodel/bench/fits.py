@@ -4,7 +4,8 @@
     python -m worldmodel.bench.fits fps=17.5 steps=1 frames=40
 
 Frame size, actions and decoder are the default world's; weights are random, which changes no time. ATEN_CPU_CAPABILITY=
-avx2 makes it a processor without AVX-512. Each size is built once: fifteen seconds of g++.
+avx2 makes it a processor without AVX-512. Each size is built once: fifteen seconds of g++. The limit is that of the
+bench: the products alone, not in eight bits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded, see play.py
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
+import copy
 import sys
 import time
 from dataclasses import replace
@@ -23,10 +25,11 @@ import torch
 
 import worldmodel
 from worldmodel.backends import written
-from worldmodel.backends.compiled import WRITTEN, digest
-from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.compiled import WRITTEN, Inputs, digest, example
+from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.int8 import has_int8
 from worldmodel.backends.place import dtype_of, processor
+from worldmodel.bench.limit import limit, products
 from worldmodel.bundle import World
 from worldmodel.folders import cache_folder
 from worldmodel.model.dit import CausalDiT, ModelConfig
@@ -46,27 +49,35 @@ def network(world: World, width: int, layers: int) -> CausalDiT:
     return CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
 
 
+def sample(world: World, width: int, layers: int, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
+    """Whole frames of a network of this size with the world's decoder, and what they take in steady play."""
+    twin = copy.copy(world)
+    twin.model, tokenizer = network(world, width, layers).to(dtype), world.tokenizer.to(dtype)
+    sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
+    return WholeFrame(twin.model, tokenizer, sigmas, world.noise_scale), example(twin, dtype, steps)
+
+
 @torch.inference_mode()
-def frame_ms(world: World, model: CausalDiT, dtype: torch.dtype, steps: int, frames: int, *, int8: bool) -> float:
+def frame_ms(whole: WholeFrame, inputs: Inputs, frames: int, *, int8: bool) -> float:
     """Milliseconds of a frame on one thread, the median. RuntimeError where there is no such code."""
-    sizes = written.sizes_of(model, world.tokenizer.config, steps, dtype, int8=int8)
+    dtype, steps = whole.model.place.dtype, len(whole.sigmas)
+    sizes = written.sizes_of(whole.model, whole.tokenizer.config, steps, dtype, int8=int8)
     if not written.can_write(sizes):
         raise RuntimeError(sizes.problem or "no code for this machine")
-    model, tokenizer = model.to(dtype), world.tokenizer.to(dtype)
     path = cache_folder() / f"fits-{digest([*sizes.definitions(), *written.vectors(), processor()], WRITTEN)}.so"
     if not path.exists():
         written.build(sizes, path)
-    sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
-    code, cache = written.Written(path, WholeFrame(model, tokenizer, sigmas, world.noise_scale)), model.new_cache(1)
-    cache.length = 2 * cache.slots
-    latent = (1, 1, *model.latent_shape)
-    x0, moves, noise = torch.zeros(latent), torch.zeros(1, 2, world.actions.size), torch.randn(steps, *latent)
-    taken = []
+    code, taken = written.Written(path, whole), []
     for _ in range(frames):
         begun = time.thread_time()
-        code(cache.keys, cache.values, looks_at(cache), x0, moves, noise)
+        code(*inputs)
         taken.append(1000 * (time.thread_time() - begun))
     return float(np.median(taken))
+
+
+def limit_ms(whole: WholeFrame, inputs: Inputs) -> float:
+    """Of its products alone, one by one."""
+    return limit(products(whole, inputs))["products_ms"]
 
 
 def main(words: list[str]) -> int:
@@ -84,13 +95,14 @@ def main(words: list[str]) -> int:
     largest = dict.fromkeys(kinds, "none")
     sys.stdout.write(f"{most_ms:.1f} ms a frame; {torch.backends.cpu.get_cpu_capability()}, one thread\n")
     for width, layers in SIZES:
-        world = worldmodel.load(worldmodel.default_world())
-        model, spent = network(world, width, layers), {}
-        size = f"{width} x {layers} ({sum(p.numel() for p in model.parameters()) / 1e6:.1f} M)"
+        world, spent = worldmodel.load(worldmodel.default_world()), {}
+        whole, inputs = sample(world, width, layers, dtype, int(told["steps"]))
+        size = f"{width} x {layers} ({sum(p.numel() for p in whole.model.parameters()) / 1e6:.1f} M)"
         for kind, int8 in kinds.items():
-            spent[kind] = frame_ms(world, model, dtype, int(told["steps"]), int(told["frames"]), int8=int8)
+            spent[kind] = frame_ms(whole, inputs, int(told["frames"]), int8=int8)
             largest[kind] = size if spent[kind] <= most_ms else largest[kind]
-        sys.stdout.write(f"{size:22}" + "".join(f"{kind:>10} {ms:6.1f} ms" for kind, ms in spent.items()) + "\n")
+        bound, times = limit_ms(whole, inputs), "".join(f"{kind:>10} {ms:6.1f} ms" for kind, ms in spent.items())
+        sys.stdout.write(f"{size:20}{times}   limit {bound:5.1f} ms\n")
         sys.stdout.flush()
         if min(spent.values()) > PATIENCE * most_ms:
             break
