@@ -79,5 +79,6 @@ def _picture(rungs: list[dict[str, Any]], limit_ms: float) -> str:
     line = f'<path d="M{x} 0V{bottom}" stroke="#c33"/><text x="{x}" y="{bottom + 14}">limit {limit_ms:.1f} ms</text>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{bottom + 22}" '
-        f'font-family="sans-serif" font-size="12">{"".join(bars)}{line}</svg>\n'
+        f'font-family="sans-serif" font-size="12"><rect width="720" height="100%" fill="white"/>'
+        f"{''.join(bars)}{line}</svg>\n"
     )
