@@ -28,7 +28,7 @@ import torch
 import worldmodel
 from worldmodel.action import Action
 from worldmodel.backends.compiled import SOURCES, WRITTEN, digest, recipe_for
-from worldmodel.backends.int8 import prefers_int8
+from worldmodel.backends.int8 import wants_int8
 from worldmodel.backends.place import cores, device_of, dtype_of, processor
 from worldmodel.bundle import Offer, World, WorldError
 from worldmodel.engine import Engine
@@ -119,7 +119,7 @@ def code_for(world: World, setting: Setting) -> str:
         return setting.backend
     torch.set_num_threads(setting.threads)  # torch's code is made for a number of threads
     dtype = dtype_of("auto", device)
-    int8 = setting.backend == "int8" or (setting.backend == "auto" and prefers_int8(dtype))
+    int8 = wants_int8(setting.backend, dtype)
     recipe = recipe_for(world, setting.steps or world.steps, dtype, setting.threads, int8=int8)
     return ("int8" if recipe.is_int8 else "compiled") if recipe.path.exists() else "eager"
 

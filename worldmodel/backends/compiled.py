@@ -41,8 +41,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("backends/frame.py", "diffusion/flow.py", "diffusion/rollout.py", "model/*.py", "tokenizer/autoencoder.py")
 WRITTEN = ("backends/cpp/*", "backends/written.py")
 # Relative error of one frame's latent beyond which code is refused.
-FAR = {"float32": 1e-3, "bfloat16": 5e-2}
-FAR_INT8 = 5e-2
+FAR = {"float32": 1e-3, "bfloat16": 5e-2, "int8": 5e-2}
 POLL_S = 0.1
 LIBRARY = (".so", ".dll", ".pyd")
 Made = tuple[Tensor, ...]  # latent and picture
@@ -220,7 +219,7 @@ class Candidate:
                 return
             inputs, latent, old_ms = sample
             error = difference(code, inputs, latent)
-            if error > (FAR_INT8 if self._recipe.is_int8 else FAR[self._recipe.dtype]):
+            if error > FAR["int8" if self._recipe.is_int8 else self._recipe.dtype]:
                 raise RuntimeError(f"its first frame is off by {error:.2g}")
             if isinstance(code, written.Written):
                 written.choose_threads(code, inputs, self._recipe.threads)

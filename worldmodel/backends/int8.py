@@ -1,6 +1,6 @@
 """Products in eight bits: where they are worth it, and what they are, in torch.
 
-prefers_int8   whether frames are better made so here, without being asked
+wants_int8     whether frames are to be made so, by what the player wishes
 has_int8       whether this processor multiplies bytes
 Int8Linear     a linear layer in the arithmetic of cpp/bytes.h, for tests and the evaluation; not faster than another
 in_int8        a copy of a network with the layers that the written code makes so
@@ -24,9 +24,9 @@ FINEST = 127
 LAYERS = ("qkv", "out", "expand", "contract")
 
 
-def prefers_int8(dtype: torch.dtype) -> bool:
-    """Where products would be in float32 otherwise."""
-    return dtype == torch.float32 and has_int8()
+def wants_int8(backend: str, dtype: torch.dtype) -> bool:
+    """Asked for, or left to us (auto) where products would be in float32 otherwise."""
+    return backend == "int8" or (backend == "auto" and dtype == torch.float32 and has_int8())
 
 
 def has_int8() -> bool:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from worldmodel.backends.compiled import Candidate, Frame, Inputs, Made, Recipe, build_beside, example, load, recipe_for
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.graph import Graphed
-from worldmodel.backends.int8 import prefers_int8
+from worldmodel.backends.int8 import wants_int8
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.place import cores
 from worldmodel.backends.threads import Tuner, ladder
@@ -93,7 +93,7 @@ class Frames:
         self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Frame] = {}
         self._candidates: dict[int, Candidate] = {}
-        self._int8 = device.type == "cpu" and (kind == "int8" or (kind == "auto" and prefers_int8(dtype)))
+        self._int8 = device.type == "cpu" and wants_int8(kind, dtype)
         if self._int8 and not self._recipe(steps).is_int8:
             if kind == "int8":
                 raise WorldError(

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +41,24 @@ DEFAULTS = {
 SLOW = 3  # frames that rungs without a memory make before they are measured
 
 
-def options(words: list[str]) -> dict[str, Any]:
-    """NAME=VALUE words over DEFAULTS, each of the default's kind. ValueError for others."""
-    chosen: dict[str, Any] = dict(DEFAULTS)
+def options(words: list[str], defaults: Mapping[str, Any] = DEFAULTS) -> dict[str, Any]:
+    """NAME=VALUE words over the defaults, each of its default's kind. ValueError for others."""
+    chosen: dict[str, Any] = dict(defaults)
     for word in words:
         name, is_there, value = word.partition("=")
-        if name not in DEFAULTS or not is_there:
-            raise ValueError(f"{word!r} is no option; they are {', '.join(f'{k}={v}' for k, v in DEFAULTS.items())}")
-        kind: Any = type(DEFAULTS[name])
+        if name not in defaults or not is_there:
+            raise ValueError(f"{word!r} is no option; they are {', '.join(f'{k}={v}' for k, v in defaults.items())}")
+        kind: Any = type(defaults[name])
         if kind is bool and value not in ("true", "false"):
             raise ValueError(f"{name} is true or false, not {value}")
         chosen[name] = value == "true" if kind is bool else kind(value)
-    if chosen["dtype"] == "auto":
-        chosen["dtype"] = str(dtype_of("auto", torch.device("cpu"))).removeprefix("torch.")
     return chosen
 
 
 def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     """Measure; what the report needs, as builtins."""
     torch.set_num_threads(chosen["threads"])
+    chosen = chosen | {"dtype": str(dtype_of(chosen["dtype"], torch.device("cpu"))).removeprefix("torch.")}
     world = worldmodel.load(chosen["world"], chosen["tier"])
     steps, dtype = chosen["steps"] or world.steps, getattr(torch, chosen["dtype"])
     actions = (torch.rand(50, world.actions.size, generator=torch.Generator().manual_seed(0)) < 0.2).float()
@@ -91,7 +91,7 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
 def _contended(begun: list[Any], chosen: dict[str, Any]) -> list[dict[str, Any]]:
     with busy(max(1, (os.cpu_count() or 2) // 2)):
         taken = in_turn(begun, chosen["frames"])
-    return [row(one.rung.name, times, [], (0.0, 0.0)) for one, times in zip(begun, taken, strict=True)]
+    return [row(one.rung.name, times, [], 0.0) for one, times in zip(begun, taken, strict=True)]
 
 
 def main(words: list[str]) -> int:

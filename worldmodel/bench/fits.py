@@ -1,11 +1,11 @@
 """Which network fits into a frame's time on one core: networks of growing size, by the written code.
 
     python -m worldmodel.bench.fits                 at 30 frames a second, two steps a frame
-    python -m worldmodel.bench.fits fps=17.5 steps=1 frames=40
+    python -m worldmodel.bench.fits fps=17.5 steps=1 frames=40 head=128
 
-Frame size, actions and decoder are the default world's; weights are random, which changes no time. ATEN_CPU_CAPABILITY=
-avx2 makes it a processor without AVX-512. Each size is built once: fifteen seconds of g++. The limit is that of the
-bench: the products alone, not in eight bits.
+Frame size, actions and decoder are the default world's; weights are random, which changes no time. With
+ATEN_CPU_CAPABILITY=avx2 it is a processor without AVX-512. Each size is built once: fifteen seconds of g++. The limit
+is that of the bench: the products alone, not in eight bits. Widths that are not two heads or more are left out.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from worldmodel.backends.compiled import WRITTEN, Inputs, digest, example
 from worldmodel.backends.frame import WholeFrame
 from worldmodel.backends.int8 import has_int8
 from worldmodel.backends.place import dtype_of, processor
+from worldmodel.bench.__main__ import options
 from worldmodel.bench.limit import limit, products
 from worldmodel.bundle import World
 from worldmodel.folders import cache_folder
 from worldmodel.model.dit import CausalDiT, ModelConfig
 
-DEFAULTS = {"fps": 30.0, "steps": 2, "frames": 30}
+DEFAULTS = {"fps": 30.0, "steps": 2, "frames": 30, "head": 64}
 SIZES = ((192, 6), (256, 6), (256, 12), (384, 8), (384, 12), (512, 10), (512, 14), (640, 14))  # width, layers
-HEAD = 64
 PATIENCE = 2.0  # of a frame's time: what is slower ends the search
 
 
-def network(world: World, width: int, layers: int) -> CausalDiT:
-    """As wide and deep as told, half of its heads temporal, else like the world's; weights at random."""
-    heads = width // HEAD
+def network(world: World, width: int, layers: int, head: int) -> CausalDiT:
+    """As wide and deep as told, heads of a size, half of them temporal, else like the world's; weights at random."""
+    heads = width // head
     config: ModelConfig = replace(
         world.model.config, width=width, layers=layers, heads=heads, temporal_heads=heads // 2
     )
     return CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
 
 
-def sample(world: World, width: int, layers: int, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
+def sample(world: World, size: tuple[int, int], head: int, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
     """Whole frames of a network of this size with the world's decoder, and what they take in steady play."""
     twin = copy.copy(world)
-    twin.model, tokenizer = network(world, width, layers).to(dtype), world.tokenizer.to(dtype)
+    twin.model, tokenizer = network(world, *size, head).to(dtype), world.tokenizer.to(dtype)
     sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
     return WholeFrame(twin.model, tokenizer, sigmas, world.noise_scale), example(twin, dtype, steps)
 
@@ -81,25 +81,30 @@ def limit_ms(whole: WholeFrame, inputs: Inputs) -> float:
 
 
 def main(words: list[str]) -> int:
-    """From the command line to an exit code; a line as soon as it is known."""
-    told = dict(DEFAULTS)
-    for word in words:
-        name, _, value = word.partition("=")
-        if name not in DEFAULTS:
-            sys.stderr.write(f"{word!r} is no option; they are {', '.join(f'{k}={v}' for k, v in DEFAULTS.items())}\n")
-            return 2
-        told[name] = type(DEFAULTS[name])(value)
+    """From the command line to an exit code."""
+    try:
+        told = options(words, DEFAULTS)
+        search(**told)
+    except (ValueError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def search(fps: float, steps: int, frames: int, head: int) -> None:
+    """A line for each size as soon as it is known, then the largest that fits."""
     torch.set_num_threads(1)
-    most_ms, dtype = 1000 / told["fps"], dtype_of("auto", torch.device("cpu"))
+    most_ms, dtype = 1000 / fps, dtype_of("auto", torch.device("cpu"))
     kinds = {str(dtype).removeprefix("torch."): False} | ({"int8": True} if has_int8() else {})
     largest = dict.fromkeys(kinds, "none")
     sys.stdout.write(f"{most_ms:.1f} ms a frame; {torch.backends.cpu.get_cpu_capability()}, one thread\n")
-    for width, layers in SIZES:
-        world, spent = worldmodel.load(worldmodel.default_world()), {}
-        whole, inputs = sample(world, width, layers, dtype, int(told["steps"]))
+    world = worldmodel.load(worldmodel.default_world())
+    for width, layers in (size for size in SIZES if size[0] % head == 0 and size[0] >= 2 * head):
+        spent: dict[str, float] = {}
+        whole, inputs = sample(world, (width, layers), head, dtype, steps)
         size = f"{width} x {layers} ({sum(p.numel() for p in whole.model.parameters()) / 1e6:.1f} M)"
         for kind, int8 in kinds.items():
-            spent[kind] = frame_ms(whole, inputs, int(told["frames"]), int8=int8)
+            spent[kind] = frame_ms(whole, inputs, frames, int8=int8)
             largest[kind] = size if spent[kind] <= most_ms else largest[kind]
         bound, times = limit_ms(whole, inputs), "".join(f"{kind:>10} {ms:6.1f} ms" for kind, ms in spent.items())
         sys.stdout.write(f"{size:20}{times}   limit {bound:5.1f} ms\n")
@@ -107,7 +112,6 @@ def main(words: list[str]) -> int:
         if min(spent.values()) > PATIENCE * most_ms:
             break
     sys.stdout.write("largest that fits: " + ", ".join(f"{kind} {size}" for kind, size in largest.items()) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

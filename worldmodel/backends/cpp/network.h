@@ -8,6 +8,9 @@
 
 #include "product.h"
 #include "weights.h"
+#if INT8
+#include "bytes.h"
+#endif
 
 constexpr int TOKENS = PLACES_H * PLACES_W;
 constexpr int COLUMNS = (TOKENS + LANES - 1) / LANES * LANES;  // tokens, to whole vectors
@@ -19,7 +22,6 @@ constexpr float TINY = 1.1920929e-7f;  // of rms_norm in float32
 static_assert(SIZE % (2 * LANES) == 0 && SEEN % PAIR == 0, "sizes that fill vectors");
 
 #if INT8
-#include "bytes.h"
 template <int N, int K> using Product = Bytes<N, K>;
 template <int ROWS, int K> using Rows = Levels<ROWS, K>;
 #else
