@@ -1,6 +1,7 @@
 """The bench measures engines that make the same frames, and says which do not."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ from worlds import add_big, make_full_world, make_world
 
 import worldmodel
 from worldmodel.backends import written
-from worldmodel.bench import fits
+from worldmodel.bench import fits, levers
 from worldmodel.bench.__main__ import main, options
 from worldmodel.bench.measure import relative
 from worldmodel.bench.report import row
@@ -103,10 +104,23 @@ def test_the_largest_network_that_fits_a_frame_is_named(path, monkeypatch, capsy
 def test_a_network_of_random_weights_is_timed(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLDMODEL_CACHE", str(tmp_path / "cache"))
     world = worldmodel.load(make_full_world(tmp_path / "full"))
-    whole, inputs = fits.sample(world, (128, 1), 64, torch.float32, 2)
+    whole, inputs = fits.sample(world, fits.sized(world, 128, 1, 64), torch.float32, 2)
     assert (whole.model.config.heads, whole.model.config.temporal_heads) == (2, 1)
     assert 0 < fits.limit_ms(whole, inputs) < 1000
     assert 0 < fits.frame_ms(whole, inputs, 3, int8=False) < 1000
+
+
+@pytest.mark.slow
+def test_values_of_the_architecture_are_timed_where_there_is_code_for_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLDMODEL_CACHE", str(tmp_path / "cache"))
+    world = make_full_world(tmp_path / "full")
+    monkeypatch.setattr(levers, "LEVERS", {"base": {}, "gelu": {"activation": "gelu"}, "no heads": {"heads": 0}})
+    assert levers.main([f"world={world}", "frames=2", "steps=1"]) == 0
+    head, base, gelu = capsys.readouterr().out.splitlines()
+    assert "packed eager" in head
+    assert re.fullmatch(r"base \(\d+\.\d M\) +\d+\.\d ms +(\d+\.\d ms|not written)", base)
+    assert re.fullmatch(r"gelu \(\d+\.\d M\) +\d+\.\d ms +not written", gelu)
+    assert levers.main(["frames=0", "colour=red"]) == 2
 
 
 def test_what_is_no_option_is_refused():

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tiny import B, Flow, T, clip, network
+from tiny import B, Flow, T, clip, network, point
 
 from worldmodel.diffusion.noise import NoiseConfig
-from worldmodel.diffusion.teacher import forced_velocity, forcing_mask, split_clip, teacher_forcing_loss
+from worldmodel.diffusion.teacher import forced_velocity, forcing_mask, own_past, split_clip, teacher_forcing_loss
 from worldmodel.model.masks import teacher_forcing
 
 NOISE = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1)
@@ -117,3 +117,31 @@ def test_the_loss_falls_on_a_clip_learnt_by_heart():
         optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_a_past_of_its_own_is_true_up_to_some_frame_and_the_models_work_from_there_on():
+    latents, actions = clip()
+    context, target = split_clip(latents, actions, None)
+    context = context._replace(sigma=torch.full_like(context.sigma, 0.1))
+    always, never = (NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=c) for c in (1, 0))
+    assert own_past(network(), context, target, never) is context
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(20):
+        past = own_past(network(), context, target, always)
+        assert torch.equal(past.actions, context.actions)
+        changed = (past.latents != context.latents).flatten(2).any(2)
+        assert torch.equal(changed, past.sigma == 0)  # a running world's past says nothing of its errors
+        for row in changed.tolist():
+            assert row == sorted(row)
+            assert not row[0]
+            seen.add(sum(row))
+    assert seen == set(range(F))
+
+
+def test_what_a_perfect_model_sees_in_a_frame_is_the_frame():
+    latents, actions = clip()
+    context, target = split_clip(latents, actions, None)
+    always = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0)
+    past = own_past(point(target), context, target, always)
+    torch.testing.assert_close(past.latents, context.latents, rtol=0, atol=1e-5)

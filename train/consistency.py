@@ -20,7 +20,7 @@ from worldmodel.data.clips import Clip, ClipConfig, LatentClips
 from worldmodel.diffusion.consistency import ConsistencyConfig, consistency_loss
 from worldmodel.diffusion.noise import NoiseConfig
 from worldmodel.diffusion.rollout import consistency
-from worldmodel.diffusion.teacher import split_clip
+from worldmodel.diffusion.teacher import own_past, split_clip
 from worldmodel.games import GameConfig
 from worldmodel.training.ema import EMA
 from worldmodel.training.loop import LoopConfig, train
@@ -77,6 +77,7 @@ def main(raw: DictConfig) -> None:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         context, x0 = split_clip(latents, actions, cfg.noise)
         with torch.autocast(run.device.type, torch.bfloat16):
+            context = own_past(slow.model, context, x0, cfg.noise)
             loss = consistency_loss(student, slow.model, teacher, context, x0, cfg.consistency)
         metrics = optimizer.step(loss, step, run.progress)
         slow.update(student, step)

@@ -6,7 +6,7 @@ Run the same command again to continue where it stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -75,14 +75,15 @@ def main(raw: DictConfig) -> None:
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
                       frames=cfg.preview.frames)  # fmt: skip
     unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1)
+    true_past = replace(cfg.noise, own_chance=0.0)
 
-    def loss_of(model: CausalDiT, batch: Clip, draws: int) -> torch.Tensor:
+    def loss_of(model: CausalDiT, batch: Clip, draws: int, noise: NoiseConfig) -> torch.Tensor:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
-            return teacher_forcing_loss(model, latents, actions, cfg.noise, draws)
+            return teacher_forcing_loss(model, latents, actions, noise, draws)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
-        metrics = optimizer.step(loss_of(teacher, batch, cfg.draws), step, run.progress)
+        metrics = optimizer.step(loss_of(teacher, batch, cfg.draws, cfg.noise), step, run.progress)
         ema.update(teacher, step)
         return metrics
 
@@ -90,9 +91,9 @@ def main(raw: DictConfig) -> None:
     def look(step: int) -> None:
         torch.manual_seed(1)
         batches = [unseen.batch(i, 8) for i in range(4)]
-        losses = [loss_of(ema.model, batch, 1).item() for batch in batches]
+        losses = [loss_of(ema.model, batch, 1, true_past).item() for batch in batches]
         torch.manual_seed(1)
-        mixed = [loss_of(ema.model, Clip(b.latents, b.actions[::-1].copy()), 1).item() for b in batches]
+        mixed = [loss_of(ema.model, Clip(b.latents, b.actions[::-1].copy()), 1, true_past).item() for b in batches]
         sigmas = grid(cfg.preview.steps, 1.0)[:-1].tolist()
         figures = preview.measure(ema.model, sigmas, euler, run.dir / f"preview-{step:06d}.png")
         figures |= {"heldout": sum(losses) / 4, "heldout_wrong_actions": sum(mixed) / 4}

@@ -40,26 +40,23 @@ SIZES = ((192, 6), (256, 6), (256, 12), (384, 8), (384, 12), (512, 10), (512, 14
 PATIENCE = 2.0  # of a frame's time: what is slower ends the search
 
 
-def network(world: World, width: int, layers: int, head: int) -> CausalDiT:
-    """As wide and deep as told, heads of a size, half of them temporal, else like the world's; weights at random."""
+def sized(world: World, width: int, layers: int, head: int) -> ModelConfig:
+    """As wide and deep as told, heads of a size, half of them temporal, else like the world's."""
     heads = width // head
-    config: ModelConfig = replace(
-        world.model.config, width=width, layers=layers, heads=heads, temporal_heads=heads // 2
-    )
-    return CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
+    return replace(world.model.config, width=width, layers=layers, heads=heads, temporal_heads=heads // 2)
 
 
-def sample(world: World, size: tuple[int, int], head: int, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
-    """Whole frames of a network of this size with the world's decoder, and what they take in steady play."""
+def sample(world: World, config: ModelConfig, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
+    """Whole frames of a network with weights at random and the world's decoder, and what they take in steady play."""
     twin = copy.copy(world)
-    twin.model, tokenizer = network(world, *size, head).to(dtype), world.tokenizer.to(dtype)
+    model = CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
+    twin.model, tokenizer = model.to(dtype), world.tokenizer.to(dtype)
     sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
     return WholeFrame(twin.model, tokenizer, sigmas, world.noise_scale), example(twin, dtype, steps)
 
 
-@torch.inference_mode()
-def frame_ms(whole: WholeFrame, inputs: Inputs, frames: int, *, int8: bool) -> float:
-    """Milliseconds of a frame on one thread, the median. RuntimeError where there is no such code."""
+def code_of(whole: WholeFrame, *, int8: bool) -> written.Written:
+    """The written code of a frame, built where it is not there yet. RuntimeError where there is none."""
     dtype, steps = whole.model.place.dtype, len(whole.sigmas)
     sizes = written.sizes_of(whole.model, whole.tokenizer.config, steps, dtype, int8=int8)
     if not written.can_write(sizes):
@@ -67,7 +64,13 @@ def frame_ms(whole: WholeFrame, inputs: Inputs, frames: int, *, int8: bool) -> f
     path = cache_folder() / f"fits-{digest([*sizes.definitions(), *written.vectors(), processor()], WRITTEN)}.so"
     if not path.exists():
         written.build(sizes, path)
-    code, taken = written.Written(path, whole), []
+    return written.Written(path, whole)
+
+
+@torch.inference_mode()
+def frame_ms(whole: WholeFrame, inputs: Inputs, frames: int, *, int8: bool) -> float:
+    """Milliseconds of a frame on one thread, the median. RuntimeError where there is no such code."""
+    code, taken = code_of(whole, int8=int8), []
     for _ in range(frames):
         begun = time.thread_time()
         code(*inputs)
@@ -101,7 +104,7 @@ def search(fps: float, steps: int, frames: int, head: int) -> None:
     world = worldmodel.load(worldmodel.default_world())
     for width, layers in (size for size in SIZES if size[0] % head == 0 and size[0] >= 2 * head):
         spent: dict[str, float] = {}
-        whole, inputs = sample(world, (width, layers), head, dtype, steps)
+        whole, inputs = sample(world, sized(world, width, layers, head), dtype, steps)
         size = f"{width} x {layers} ({sum(p.numel() for p in whole.model.parameters()) / 1e6:.1f} M)"
         for kind, int8 in kinds.items():
             spent[kind] = frame_ms(whole, inputs, frames, int8=int8)

@@ -23,16 +23,19 @@ class NoiseConfig:
     mean, std: of logit(sigma), mean > 0 favours noise (logit-normal, arXiv:2403.03206 section 3.1);
     context_chance, context_most: a clean context frame gets noise of sigma ~ U(0, context_most) with that chance,
     so that a running world forgives its own errors. Its level is told to the network.
+    own_chance: in that share of the clips the past is, from some frame on, the network's own work (teacher.own_past).
     """
 
     mean: float
     std: float
     context_chance: float
     context_most: float
+    own_chance: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.std <= 0 or not 0 <= self.context_chance <= 1 or not 0 <= self.context_most < 1:
-            raise ValueError(f"noise: std must be > 0, chance in [0, 1], most in [0, 1), got {self}")
+        chances = (self.context_chance, self.own_chance)
+        if self.std <= 0 or not all(0 <= chance <= 1 for chance in chances) or not 0 <= self.context_most < 1:
+            raise ValueError(f"noise: std must be > 0, chances in [0, 1], most in [0, 1), got {self}")
 
 
 def draw_sigma(shape: tuple[int, ...], config: NoiseConfig, device: torch.device) -> Tensor:

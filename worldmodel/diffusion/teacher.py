@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from worldmodel.diffusion.flow import add_noise, velocity
+from worldmodel.diffusion.flow import add_noise, expand, velocity, x0_from_velocity
 from worldmodel.diffusion.noise import NoiseConfig, disturb, draw_sigma
 from worldmodel.model.dit import CausalDiT
 from worldmodel.model.masks import Mask, Sight, SightKey, teacher_forcing
@@ -50,6 +50,7 @@ def teacher_forcing_loss(
     Each frame of each draw has its own noise level; frame 0 is given and never a target.
     """
     context, target = split_clip(latents, actions, config)
+    context = own_past(model, context, target, config)
     x0 = target.repeat(1, draws, 1, 1, 1)
     eps = torch.randn_like(x0)
     sigma = draw_sigma((x0.shape[0], x0.shape[1]), config, x0.device)
@@ -64,6 +65,30 @@ def split_clip(latents: Tensor, actions: Tensor, config: NoiseConfig | None) -> 
     if config is not None:
         clean, sigma = disturb(clean, config)
     return Context(clean, sigma, actions), target
+
+
+@torch.no_grad()
+def own_past(model: CausalDiT, context: Context, target: Tensor, config: NoiseConfig) -> Context:
+    """The past as a running world has it, in config.own_chance of the clips: true, and from some frame on the model's.
+
+    An own frame is the x0 that the model sees in the true frame under noise of a training level, with the true past in
+    sight; target (B, T, C, h, w) are frames 1..T. What is learnt from it still leads to the true next frame, so the
+    model learns to mend its own errors (error recycling, arXiv:2510.09212).
+    """
+    b, t = context.sigma.shape
+    device = context.sigma.device
+    first = 1 + torch.randint(0, t, (b, 1), device=device)  # t: none of the past
+    own = (torch.arange(t, device=device) >= first) & (torch.rand(b, 1, device=device) < config.own_chance)
+    if config.own_chance == 0 or not own.any():
+        return context
+    sigma = draw_sigma((b, t), config, device)
+    xt = add_noise(target, torch.randn_like(target), sigma)
+    x0 = x0_from_velocity(xt, forced_velocity(model, context, xt, sigma), sigma)
+    dreamed = torch.cat([context.latents[:, :1], x0[:, :-1]], 1)
+    return context._replace(
+        latents=torch.where(expand(own, dreamed), dreamed, context.latents),
+        sigma=context.sigma.masked_fill(own, 0.0),
+    )
 
 
 @lru_cache(maxsize=16)

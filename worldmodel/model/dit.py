@@ -57,7 +57,7 @@ class ModelConfig:
                 f"model: activation {self.activation} is one of {', '.join(ACTIVATIONS)}; temporal_every "
                 f"{self.temporal_every} is from 1 to the number of layers"
             )
-        if self.width % (4 * self.heads) or not 0 < self.temporal_heads < self.heads:
+        if self.heads < 1 or self.width % (4 * self.heads) or not 0 < self.temporal_heads < self.heads:
             raise ValueError(
                 f"model: width {self.width} must be a multiple of 4 x heads {self.heads}, "
                 f"and both kinds of heads are needed, got {self.temporal_heads} temporal ones"
