@@ -205,6 +205,19 @@ def test_help_shows_the_key_table_of_the_program(command, world):
     assert [" ".join(line.split()) for line in out[-len(rows) :]] == rows
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_help_of_which_only_the_beginning_is_read_is_no_error():
+    words = [sys.executable, "play.py", "--help"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(play.__file__).parent
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == ""
+    assert program.returncode == 0
+
+
 def test_options_of_hydra_and_known_ones_pass():
     check_options(["seed=3", "hydra.job.name=x", "--help", "+seed=4"], ["seed", "world"])
     with pytest.raises(OptionError, match="Did you mean seed="):

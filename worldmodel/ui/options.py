@@ -156,6 +156,9 @@ def attempt(work: Callable[[], object], user_errors: tuple[type[Exception], ...]
         return 0
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # who reads what we say has seen enough, as in play.py --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest goes
+        return 0
     except Exception as error:  # the last door of a program
         if os.environ.get("WORLDMODEL_TRACEBACK"):
             raise
