@@ -23,9 +23,10 @@ def make_world(folder, name="tiny", *, activation="relu2", temporal_every=1, **f
     return _write(folder, name, sizes, config)
 
 
-def make_full_world(folder, name="full"):
-    """The same in sizes that fill vectors, for code written by hand: frames 32 x 48, latents (16, 2, 3)."""
-    sizes = TokenizerConfig(size_hw=[32, 48], channels=16, patch=16, widths=[48, 32, 16], whiten=0.0)
+def make_full_world(folder, name="full", patch=16):
+    """The same in sizes that fill vectors, for code written by hand: frames 32 x 48 (patch 16), latents (16, 2, 3)."""
+    size_hw = [2 * patch, 3 * patch]
+    sizes = TokenizerConfig(size_hw=size_hw, channels=16, patch=patch, widths=[48, 32, 16], whiten=0.0)
     config = ModelConfig(
         width=96, layers=2, heads=3, temporal_heads=1, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3])
     )

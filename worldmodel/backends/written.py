@@ -81,7 +81,6 @@ class Sizes:
             "the latent's channels": self.channels, "the width": self.width,
             "half a head": self.width // self.heads // 2,
             "the decoder's wide layers": self.wide, "its middle layers": self.middle, "its narrow layers": self.narrow,
-            "colours of its last pixels": 3 * (self.patch // 4) ** 2,
         }  # fmt: skip
         odd = [f"{name} {size}" for name, size in full.items() if size % LANES or not size]
         if not self.relu2 or self.temporal_every != 1:

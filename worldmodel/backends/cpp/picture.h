@@ -12,6 +12,7 @@ constexpr int SIDE = PATCH / 4;                       // of the pixels that one 
 constexpr int H2 = 2 * PLACES_H, W2 = 2 * PLACES_W;   // the level at half the width of a latent
 constexpr int H4 = 4 * PLACES_H, W4 = 4 * PLACES_W;
 constexpr int ROW = PLACES_W * PATCH * 3;             // floats in a row of the picture
+constexpr int SHOWN = 3 * SIDE * SIDE, LAST = (SHOWN + LANES - 1) / LANES * LANES;  // its colours, to whole vectors
 
 template <int H, int W, int C> struct Residual {
     Matrix<C, 9 * C, W> first, second;
@@ -41,7 +42,7 @@ struct Decoder {
     Residual<H2, W2, MIDDLE> r3, r4;
     Matrix<4 * NARROW, MIDDLE, H2 * W2> grow_again;
     Residual<H4, W4, NARROW> r5;
-    Matrix<3 * SIDE * SIDE, 9 * NARROW, W4> leave;   // columns: row of pixels, pixel, colour
+    Matrix<LAST, 9 * NARROW, W4> leave;          // columns: row of pixels, pixel, colour
 
     Bordered<PLACES_H, PLACES_W, CHANNELS> raw;
     Bordered<PLACES_H, PLACES_W, WIDE> wide, wide_between;
@@ -62,7 +63,7 @@ struct Decoder {
         r4.read(from);
         from.linear(grow_again, [](int n) { return n % NARROW * 4 + n / NARROW; });
         r5.read(from);
-        from.convolution(leave, [](int n) { return n % 3 * SIDE * SIDE + n / 3; });
+        from.convolution(leave, [](int n) { return n % 3 * SIDE * SIDE + n / 3; }, SHOWN);
     }
 
     // latent (CHANNELS, h, w) -> picture uint8 (H, W, 3).
@@ -73,8 +74,11 @@ struct Decoder {
                     narrow(latent[c * PLACES + p] * scale[c] + mean[c]);
         });
         multiply<PLACES>(share, linear, rows, [&](int p, int n, Vec sum) {
-            int y = p / PLACES_W * PATCH + n / (3 * PATCH), x = p % PLACES_W * PATCH * 3 + n % (3 * PATCH);
-            store(pixels + y * ROW + x, sum);
+            float part[LANES], *corner = pixels + p / PLACES_W * PATCH * ROW + p % PLACES_W * PATCH * 3;
+            auto place = [&](int n) { return corner + n / (3 * PATCH) * ROW + n % (3 * PATCH); };
+            if (3 * PATCH % LANES == 0) return store(place(n), sum);
+            store(part, sum);  // it may go on in the next row
+            for (int i = 0; i < LANES; ++i) *place(n + i) = part[i];
         });
         convolve<PLACES_H, PLACES_W>(share, enter, raw, [&](int p, int c, Vec sum) {
             store(f1 + p * WIDE + c, sum);
@@ -102,7 +106,7 @@ struct Decoder {
             float part[LANES];
             store(part, sum);
             float *corner = pixels + p / W4 * SIDE * ROW + p % W4 * SIDE * 3;
-            for (int i = 0; i < LANES; ++i) corner[(n + i) / (3 * SIDE) * ROW + (n + i) % (3 * SIDE)] += part[i];
+            for (int i = 0; i < LANES && n + i < SHOWN; ++i) corner[(n + i) / (3 * SIDE) * ROW + (n + i) % (3 * SIDE)] += part[i];
         });
         share.each(PLACES_H * PATCH * ROW / LANES, [&](int i) {
             Vec level = smaller(larger((load(pixels + i * LANES) + 1.0f) * 127.5f, all(0)), all(255));

@@ -32,12 +32,12 @@ struct Weights {
     template <class M> void linear(M &m) {
         linear(m, [](int n) { return n; });
     }
-    // weight (N, C, 3, 3), then bias (N).
-    template <int N, int K, int RUN, class Order> void convolution(Matrix<N, K, RUN> &m, Order order) {
-        const float *weight = take(int64_t(N) * K), *bias = take(N);
+    // weight (given, C, 3, 3), then bias (given); what m has beyond is zero.
+    template <int N, int K, int RUN, class Order> void convolution(Matrix<N, K, RUN> &m, Order order, int given = N) {
+        const float *weight = take(int64_t(given) * K), *bias = take(given);
         if (!fits) return;
-        m.pack([&](int n, int k) { return weight[int64_t(order(n)) * K + k % (K / 9) * 9 + k / (K / 9)]; });
-        for (int n = 0; n < N; ++n) m.bias[n] = bias[order(n)];
+        m.pack([&](int n, int k) { return n < given ? weight[int64_t(order(n)) * K + k % (K / 9) * 9 + k / (K / 9)] : 0; });
+        for (int n = 0; n < N; ++n) m.bias[n] = n < given ? bias[order(n)] : 0;
     }
     template <int N, int K, int RUN> void convolution(Matrix<N, K, RUN> &m) {
         convolution(m, [](int n) { return n; });
