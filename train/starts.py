@@ -15,6 +15,7 @@ from worldmodel.tokenizer.loss import sharpness
 
 EVERY = 150  # steps between moments
 BESIDE = 2  # frames to either side in which a picture is to be calm
+BEST = 0.2  # share of the calm moments, those with most to see
 AHEAD = 100  # frames after a start in which play is not cut
 CUT = 20.0  # grey levels from one frame to the next
 
@@ -22,10 +23,11 @@ CUT = 20.0  # grey levels from one frame to the next
 def choose_starts(data: str, number: int, context: int, players: list[str] | None) -> list[tuple[Episode, int]]:
     """Moments of training play with much to see, of these players (None: of all).
 
-    Of the calmer half, by what changes from frame to frame (flashes and explosions hide the place), and of
-    that the half with the most colours (the exponential of their entropy) and edges, the best one; then those whose
-    pictures differ most from all chosen (farthest points). After none of them play is cut soon, if there are such:
-    where a level ends, a dream cannot know the next. DatasetError if these players played no training episode.
+    Of the calmer half, by what changes from frame to frame (flashes and explosions hide the place), and of that the
+    fifth (half, where they are few) with the most colours (the exponential of their entropy) and edges, the best one;
+    then those whose pictures differ most from all chosen (farthest points). After none of them play is cut soon, if
+    there are such: where a level ends, a dream cannot know the next. DatasetError if these players played no training
+    episode.
     """
     moments: list[tuple[Episode, int]] = []
     thumbnails, appeal, unrest = [], [], []
@@ -49,7 +51,8 @@ def choose_starts(data: str, number: int, context: int, players: list[str] | Non
     chosen: list[int] = []
     score = worth.copy()
     is_left = np.array(unrest) <= np.median(unrest)
-    is_left &= worth >= np.median(worth[is_left])
+    best_share = min(0.5, max(BEST, 2 * number / is_left.sum()))
+    is_left &= worth >= np.quantile(worth[is_left], 1 - best_share)
     while len(chosen) < number:
         best = int((score * is_left if is_left.any() else score).argmax())
         episode, t = moments[best]
