@@ -38,9 +38,11 @@ def road(folder):
         "bidirectional": [f"latents={latents}", "clips.frames=8", *KEY_FRAMES, *lasting("bidirectional", 2, 2), *SHORT],
         "teacher": [
             f"init={runs}/bidirectional", "clips.frames=8", *KEY_FRAMES, *dream, "preview.steps=2",
-            *lasting("teacher", 4, 2),
+            "noise.own_chance=1.0", *lasting("teacher", 4, 2),
         ],
-        "consistency": [f"teacher={runs}/teacher", "clips.frames=8", *dream, *lasting("consistency", 2, 2)],
+        "consistency": [
+            f"teacher={runs}/teacher", "clips.frames=8", "noise.own_chance=1.0", *dream, *lasting("consistency", 2, 2),
+        ],
         "dmd": [
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
             "dmd.given=2", "dmd.frames=3", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
