@@ -59,7 +59,17 @@ def test_frame_noise_is_standard_normal():
     assert abs(draw.std() - 1) < 0.05
 
 
-@pytest.mark.parametrize("wrong", [{"std": 0.0}, {"context_chance": 1.5}, {"own_chance": -0.1}, {"context_most": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"std": 0.0},
+        {"context_chance": 1.5},
+        {"own_chance": -0.1},
+        {"own_errors": [1.0]},
+        {"own_errors": [1.0, 0.0]},
+        {"context_most": 1.0},
+    ],
+)
 def test_impossible_noise_is_refused(wrong):
     with pytest.raises(ValueError, match="noise"):
         config(**wrong)

@@ -145,3 +145,17 @@ def test_what_a_perfect_model_sees_in_a_frame_is_the_frame():
     always = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0)
     past = own_past(point(target), context, target, always)
     torch.testing.assert_close(past.latents, context.latents, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [0.0, -1.0])
+def test_errors_of_an_own_past_may_be_taken_back_or_mirrored(times):
+    latents, actions = clip()
+    context, target = split_clip(latents, actions, None)
+    pasts = []
+    for errors in (1.0, times):
+        torch.manual_seed(0)
+        config = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0,
+                             own_errors=[errors, errors])  # fmt: skip
+        pasts.append(own_past(network(), context, target, config).latents - context.latents)
+    assert pasts[0].abs().max() > 0.1
+    torch.testing.assert_close(pasts[1], times * pasts[0], rtol=1e-4, atol=1e-5)

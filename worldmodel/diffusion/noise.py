@@ -8,7 +8,7 @@ frame_noise                reproducible noise of a running world
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ class NoiseConfig:
     mean, std: of logit(sigma), mean > 0 favours noise (logit-normal, arXiv:2403.03206 section 3.1);
     context_chance, context_most: a clean context frame gets noise of sigma ~ U(0, context_most) with that chance,
     so that a running world forgives its own errors. Its level is told to the network.
-    own_chance: in that share of the clips the past is, from some frame on, the network's own work (teacher.own_past).
+    own_chance: in that share of the clips the past is, from some frame on, the network's own work (teacher.own_past);
+    own_errors: times its errors, uniform between the two for each clip: 1 as they are, -1 mirrored (blur: too sharp).
     """
 
     mean: float
@@ -31,11 +32,14 @@ class NoiseConfig:
     context_chance: float
     context_most: float
     own_chance: float = 0.0
+    own_errors: list[float] = field(default_factory=lambda: [1.0, 1.0])
 
     def __post_init__(self) -> None:
         chances = (self.context_chance, self.own_chance)
         if self.std <= 0 or not all(0 <= chance <= 1 for chance in chances) or not 0 <= self.context_most < 1:
             raise ValueError(f"noise: std must be > 0, chances in [0, 1], most in [0, 1), got {self}")
+        if len(self.own_errors) != 2 or self.own_errors[0] > self.own_errors[1]:
+            raise ValueError(f"noise.own_errors must be [least, most], got {self.own_errors}")
 
 
 def draw_sigma(shape: tuple[int, ...], config: NoiseConfig, device: torch.device) -> Tensor:

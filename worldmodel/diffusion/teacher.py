@@ -84,7 +84,10 @@ def own_past(model: CausalDiT, context: Context, target: Tensor, config: NoiseCo
     sigma = draw_sigma((b, t), config, device)
     xt = add_noise(target, torch.randn_like(target), sigma)
     x0 = x0_from_velocity(xt, forced_velocity(model, context, xt, sigma), sigma)
-    dreamed = torch.cat([context.latents[:, :1], x0[:, :-1]], 1)
+    least, most = config.own_errors
+    times = least + (most - least) * torch.rand(b, 1, device=device)
+    dreamed = target + expand(times, target) * (x0 - target)
+    dreamed = torch.cat([context.latents[:, :1], dreamed[:, :-1]], 1)
     return context._replace(
         latents=torch.where(expand(own, dreamed), dreamed, context.latents),
         sigma=context.sigma.masked_fill(own, 0.0),
