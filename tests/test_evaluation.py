@@ -6,7 +6,7 @@ from films import blurred, noisy, panning
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.evaluation.control import branch_hits, horizontal_shift, net_turn, turn_hits
-from worldmodel.evaluation.drift import Relative, relative, survival, survived
+from worldmodel.evaluation.drift import Relative, limits, relative, survival, survived
 from worldmodel.evaluation.manifest import Turning
 from worldmodel.evaluation.quality import moving, psnr_curve, traits
 from worldmodel.evaluation.statistics import median_ratio, ratio_of_sums, share
@@ -135,17 +135,20 @@ def long_traits(runs: int = 3, seconds: int = 30) -> np.ndarray:
     return np.asarray([7.0, 80.0, 12.0]) * rng.uniform(0.8, 1.2, (runs, seconds * 10, 3))
 
 
+def lives(ours, real, recorded=None) -> list[bool]:
+    return survived(relative(ours, real, fps=10), limits([real] if recorded is None else recorded, fps=10)).tolist()
+
+
 def test_reality_survives_itself():
-    ratios = relative(long_traits(), long_traits(), fps=10)
-    assert ratios.segments.shape == (3, 7, 3)
-    assert survived(ratios).all()
+    assert relative(long_traits(), long_traits(), fps=10).segments.shape == (3, 7, 3)
+    assert lives(long_traits(), long_traits()) == [True] * 3
 
 
 def test_a_night_is_no_collapse_beside_another_run_s_day():
     """Runs of a racer in snow and at night were once judged by one mean, and half of reality did not survive."""
     real = long_traits() * np.asarray([1.0, 0.2, 3.0]).reshape(3, 1, 1)
-    assert survived(relative(real, real, fps=10)).all()
-    assert not survived(relative(real[::-1], real, fps=10))[0]
+    assert lives(real, real) == [True] * 3
+    assert not lives(real[::-1], real)[0]
 
 
 @pytest.mark.parametrize("kind", [SHARP, BRIGHT, MOTION])
@@ -153,29 +156,52 @@ def test_a_night_is_no_collapse_beside_another_run_s_day():
 def test_a_late_change_beyond_the_factor_kills_a_run(kind, factor):
     ours = long_traits()
     ours[1, 100:, kind] *= factor
-    assert survived(relative(ours, long_traits(), fps=10)).tolist() == [True, False, True]
+    assert lives(ours, long_traits()) == [True, False, True]
 
 
 def test_a_collapse_of_one_segment_kills_a_run_that_recovers():
     ours = long_traits()
     ours[2, 40:80, MOTION] *= 0.3
-    assert survived(relative(ours, long_traits(), fps=10)).tolist() == [True, True, False]
+    assert lives(ours, long_traits()) == [True, True, False]
+
+
+def test_what_real_players_do_is_no_collapse():
+    """Players rest for a whole segment: by fixed limits a quarter of a platformer's real minutes did not survive."""
+    real, ours = long_traits(), long_traits()
+    real[0, 80:130, MOTION] *= 0.05
+    ours[2, 40:80, MOTION] *= 0.3
+    assert lives(real, real) == [True] * 3
+    assert lives(ours, real) == [True] * 3
+    ours[2, 200:240, MOTION] *= 0.04
+    ours[1, 120:160, SHARP] *= 0.3  # in which reality never went so far
+    assert lives(ours, real) == [True, False, False]
+
+
+def test_limits_are_as_far_as_recorded_play_goes_and_never_tighter_than_the_factors():
+    real = long_traits()
+    real[1, :200, BRIGHT] *= 0.15  # of 300 steps, beside a mean of .433
+    within, steady = limits([real], fps=10), limits([long_traits()], fps=10)
+    np.testing.assert_allclose(steady.segments, [[1 / 2.5] * 3, [2.5] * 3])
+    np.testing.assert_allclose(steady.end, [[1 / 1.5] * 3, [1.5] * 3])
+    np.testing.assert_allclose(within.segments[:, BRIGHT], [0.15 / 0.433, 2.5], rtol=0.03)
+    np.testing.assert_allclose(within.end[:, BRIGHT], [0.15 / 0.433, 1.5], rtol=0.03)
+    np.testing.assert_array_equal(within.end[:, [SHARP, MOTION]], steady.end[:, [SHARP, MOTION]])
 
 
 def test_survival_is_told_of_runs_that_are_long_enough_and_only_up_to_its_time():
     short, long = long_traits(2, 20), long_traits(3, 30)
     long[0, 220:, SHARP] = 0
     real = [long_traits(2, 20), long_traits(3, 30)]
-    assert survival([short, long], real, 10, 20).value == 1
-    assert survival([short, long], real, 10, 20).samples == 5
-    assert survival([short, long], real, 10, 30).value == pytest.approx(2 / 3)
-    assert survival([short, long], real, 10, 40) is None
+    assert survival([short, long], real, real, 10, 20).value == 1
+    assert survival([short, long], real, real, 10, 20).samples == 5
+    assert survival([short, long], real, real, 10, 30).value == pytest.approx(2 / 3)
+    assert survival([short, long], real, real, 10, 40) is None
 
 
 def test_limits_of_survival_belong_to_it():
-    segments, end = np.full((2, 3, 3), 2.5), np.full((2, 3), 1.5)
-    assert survived(Relative(segments, end)).all()
-    assert not survived(Relative(segments * 1.001, end)).any()
+    segments, end, within = np.full((2, 3, 3), 2.5), np.full((2, 3), 1.5), limits([long_traits()], fps=10)
+    assert survived(Relative(segments, end), within).all()
+    assert not survived(Relative(segments * 1.001, end), within).any()
 
 
 def test_bootstrap_covers_the_mean_nineteen_times_in_twenty():

@@ -41,8 +41,9 @@ def test_a_tier_joins_a_world_and_leaves_all_else_as_it_was(tmp_path):
     assert own.keys() == {"model", "params", "training", "steps"}  # noise_scale and sigmas are the world's
     keen = read_bundle(world, "keen")
     assert (keen.steps, keen.noise_scale, keen.model.config.sight.far) == (1, 1.25, 2)
-    exported(world, other, "keen", "noise_scale=1.4")  # again: the new one instead
+    exported(world, other, "keen", "noise_scale=1.4", "int8=true")  # again: the new one instead
     assert (read_bundle(world, "keen").noise_scale, read_bundle(world).noise_scale) == (1.4, 1.25)
+    assert (read_bundle(world, "keen").int8, read_bundle(world).int8) == (True, False)
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["other", "tiny"]
 
 

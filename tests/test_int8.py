@@ -53,9 +53,11 @@ def test_a_processor_is_asked_for_the_instruction_of_its_vectors(monkeypatch, ca
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(int8, "processor", lambda: f"flags : {flags}")
     assert has_int8() == has
-    assert (wants_int8("auto", torch.float32), wants_int8("auto", torch.bfloat16)) == (has, False)
-    assert wants_int8("int8", torch.bfloat16)
-    assert not wants_int8("compiled", torch.float32)
+    assert wants_int8("auto", torch.float32, accepted=True) == has
+    assert not wants_int8("auto", torch.float32, accepted=False)
+    assert not wants_int8("auto", torch.bfloat16, accepted=True)
+    assert wants_int8("int8", torch.bfloat16, accepted=False)
+    assert not wants_int8("compiled", torch.float32, accepted=True)
 
 
 def test_this_processor_is_described():
@@ -68,7 +70,7 @@ def test_where_bytes_are_not_multiplied_the_wish_is_refused_and_auto_is_compiled
     assert not recipe_for(world, 2, torch.float32, 1, int8=True).is_int8
     with pytest.raises(WorldError, match="no code is written"):
         Frames(world, cpu, torch.float32, "int8", 2)
-    monkeypatch.setattr("worldmodel.backends.play.wants_int8", lambda wish, dtype: True)
+    monkeypatch.setattr("worldmodel.backends.play.wants_int8", lambda wish, dtype, accepted: True)
     assert not Frames(world, cpu, torch.float32, "auto", 2)._int8
 
 
@@ -125,6 +127,8 @@ def test_it_is_played_by_name_or_where_products_would_be_in_float32(path, monkey
     engine.rewind(9)
     assert all((engine.step(worldmodel.Action()) == frame).all() for frame in before[11:])
     assert Frames(world, cpu, torch.float32, engine.backend, 2)._int8
+    assert not Frames(world, cpu, torch.float32, "auto", 2)._int8  # nobody has judged it so
+    world.int8 = True
     assert Frames(world, cpu, torch.float32, "auto", 2)._int8
     assert not Frames(world, cpu, torch.bfloat16, "auto", 2)._int8
     assert not Frames(world, cpu, torch.float32, "compiled:2@1", 2)._int8

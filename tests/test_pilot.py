@@ -181,11 +181,11 @@ def runs(leave):
 
 def test_piloted_survival_falls_with_every_run_that_leaves_the_road():
     real = runs([300] * 6)
-    rungs = [survival([runs([40] * lost + [300] * (6 - lost))], [real], 5.0, 60).value for lost in (0, 2, 4, 6)]
+    rungs = [survival([runs([40] * lost + [300] * (6 - lost))], [real], [real], 5.0, 60).value for lost in (0, 2, 4, 6)]
     assert rungs == pytest.approx([1, 4 / 6, 2 / 6, 0])
 
 
 def test_a_pilot_that_gets_lost_in_the_real_game_judges_nobody():
     good, lost = runs([300] * 6), runs([40] * 5 + [300])
-    assert may_judge(long_figures({60: good}, {60: good}, 5.0), 0.7)
-    assert not may_judge(long_figures({60: lost}, {60: lost}, 5.0), 0.7)
+    assert may_judge(long_figures({60: good}, {60: good}, [good], 5.0), 0.7)
+    assert not may_judge(long_figures({60: lost}, {60: lost}, [good], 5.0), 0.7)

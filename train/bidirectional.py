@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import load_model
+from train.load import begin_with
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
 from worldmodel.diffusion.bidirectional import bidirectional_loss
@@ -50,7 +50,9 @@ def main(raw: DictConfig) -> None:
     facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
     run = start("bidirectional", cfg.run, plain(raw) | facts)
 
-    model = load_model(cfg.init) if cfg.init else CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    model = CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    if cfg.init:
+        begin_with(cfg.init, model)
     model.to(run.device)
     ema = EMA(model, cfg.ema)
     optimizer = Optimizer(model, cfg.optimizer)

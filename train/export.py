@@ -49,6 +49,7 @@ class Config:
     sigmas: dict[int, list[float]]
     noise_scale: float
     steps: int
+    int8: bool
     starts: int
     players: list[str] | None
     context: int
@@ -147,7 +148,8 @@ def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
     """What world.json says of a tier besides its network: what made it, and noise levels that are not the world's."""
     own = {"sigmas": {str(n): levels for n, levels in cfg.sigmas.items()}, "noise_scale": cfg.noise_scale}
     own["steps"] = cfg.steps
-    return {"training": provenance(cfg.student)} | {k: v for k, v in own.items() if v != world.info[k]}
+    own = {key: value for key, value in own.items() if value != world.info[key]}
+    return {"training": provenance(cfg.student)} | own | ({"int8": True} if cfg.int8 else {})
 
 
 def export_tier(cfg: Config, tier: str, draft: Path) -> None:
@@ -180,7 +182,7 @@ def export_world(cfg: Config, draft: Path) -> None:
         "actions": begun.actions, "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
         "noise_scale": cfg.noise_scale, "steps": cfg.steps,
         "starts": begun.titles,
-        "licence": cfg.game.licence, "training": training,
+        "licence": cfg.game.licence, "training": training, "int8": cfg.int8,
     }  # fmt: skip
     text = card(cfg, training, begun.data)
     write_bundle(draft, info, nets, torch.from_numpy(begun.frames), torch.from_numpy(begun.moves), text)

@@ -5,11 +5,12 @@ Where a stage names a run, a bundled world may stand: what it carries (student, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from worldmodel.action import ActionSpace
-from worldmodel.bundle import read_bundle, read_teacher
+from worldmodel.bundle import carries_teacher, read_bundle, read_teacher
 from worldmodel.config import typed
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
@@ -41,6 +42,24 @@ def load_model(run: str | Path, name: str = "ema") -> CausalDiT:
 def load_teacher(run: str | Path) -> CausalDiT:
     """The averaged network of a run, or the teacher that a world carries. Raises WorldError if it carries none."""
     return read_teacher(run).requires_grad_(True) if is_world(run) else load_model(run)
+
+
+def begin_with(init: str | Path, model: CausalDiT) -> None:
+    """Give a network the weights of a run (averaged) or a world: its teacher's or, if it carries none, its student's.
+
+    The network keeps its own key frames (`sight.far`, `sight.every`), so that it may learn to look further back than
+    what it begins with, and says so if it does. Raises ValueError if anything else of the two differs.
+    """
+    source = load_teacher(init) if not is_world(init) or carries_teacher(init) else load_model(init)
+    theirs, ours = source.config.sight, model.config.sight
+    if replace(source.config, sight=replace(theirs, far=ours.far, every=ours.every)) != model.config:
+        raise ValueError(f"init={init} is {source.config}, which model=... and model.* must name: now {model.config}")
+    given = source.state_dict()
+    for name, weight in model.state_dict().items():  # in place; key frames' ages are a table's last rows: new ones stay
+        rows = min(len(weight), len(given[name]))
+        weight[:rows] = given[name][:rows]
+    if theirs != ours:
+        print(f"{init} saw {theirs}; this run sees {ours} (model.sight.far, model.sight.every)", flush=True)
 
 
 def model_config(run: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import load_teacher, load_tokenizer
+from train.load import begin_with, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
@@ -66,7 +66,9 @@ def main(raw: DictConfig) -> None:
     facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
     run = start("teacher", cfg.run, plain(raw) | facts)
 
-    teacher = load_teacher(cfg.init) if cfg.init else CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    teacher = CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    if cfg.init:
+        begin_with(cfg.init, teacher)
     teacher.to(run.device)
     ema = EMA(teacher, cfg.ema)
     optimizer = Optimizer(teacher, cfg.optimizer)

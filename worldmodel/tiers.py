@@ -119,7 +119,7 @@ def code_for(world: World, setting: Setting) -> str:
         return setting.backend
     torch.set_num_threads(setting.threads)  # torch's code is made for a number of threads
     dtype = dtype_of("auto", device)
-    int8 = wants_int8(setting.backend, dtype)
+    int8 = wants_int8(setting.backend, dtype, accepted=world.int8)
     recipe = recipe_for(world, setting.steps or world.steps, dtype, setting.threads, int8=int8)
     return ("int8" if recipe.is_int8 else "compiled") if recipe.path.exists() else "eager"
 

@@ -24,9 +24,11 @@ FINEST = 127
 LAYERS = ("qkv", "out", "expand", "contract")
 
 
-def wants_int8(backend: str, dtype: torch.dtype) -> bool:
-    """Asked for, or left to us (auto) where products would be in float32 otherwise."""
-    return backend == "int8" or (backend == "auto" and dtype == torch.float32 and has_int8())
+def wants_int8(backend: str, dtype: torch.dtype, *, accepted: bool) -> bool:
+    """Asked for, or left to us (auto) where products would be in float32 otherwise and the world's evaluation accepted
+    eight bits (World.int8).
+    """
+    return backend == "int8" or (backend == "auto" and accepted and dtype == torch.float32 and has_int8())
 
 
 def has_int8() -> bool:

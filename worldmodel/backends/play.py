@@ -8,7 +8,7 @@ Timed    a tokenizer that takes its time
                by hand, a minute or two where torch's compiler makes it
     int8       compiled, by hand only, with products of the network's layers in eight bits: for processors with VNNI
     auto       eager until the machine code is ready and has made one frame of play alike, then that: int8 where
-               products would be in float32 otherwise
+               products would be in float32 otherwise and the world allows it
     (on a GPU: eager is launched kernel by kernel; auto is one CUDA graph, compiled or int8 one of fused kernels)
     compiled:2 compiled for frames of 2 steps (or of 1,2), eager for others: what a recording says it was made by;
                likewise int8:2
@@ -93,7 +93,7 @@ class Frames:
         self._eager: dict[int, WholeFrame] = {}
         self._compiled: dict[int, Frame] = {}
         self._candidates: dict[int, Candidate] = {}
-        self._int8 = device.type == "cpu" and wants_int8(kind, dtype)
+        self._int8 = device.type == "cpu" and wants_int8(kind, dtype, accepted=world.int8)
         if self._int8 and not self._recipe(steps).is_int8:
             if kind == "int8":
                 raise WorldError(

@@ -1,6 +1,7 @@
 """A world bundle: one playable world in a folder or an uncompressed zip. Hostile until proven good.
 
-World, read_bundle, read_teacher   read.py: from files to networks
+World, read_bundle                 read.py: from files to networks
+read_teacher, carries_teacher      read.py: what further training begins with
 Offer, read_offer                  read.py: what a bundle says of itself, without its weights
 write_bundle, add_tier, seal       write.py: the inverse; `seal` ends it with checksums
 WorldError                         files.py: names, bytes, checksums (world.json: description.py)
@@ -17,10 +18,10 @@ No pickle, no Python, no YAML, no link is ever read.
 """
 
 from worldmodel.bundle.files import DEFAULT_TIER, WorldError
-from worldmodel.bundle.read import Offer, World, read_bundle, read_offer, read_teacher
+from worldmodel.bundle.read import Offer, World, carries_teacher, read_bundle, read_offer, read_teacher
 from worldmodel.bundle.write import add_tier, seal, write_bundle
 
 __all__ = [
-    "DEFAULT_TIER", "Offer", "World", "WorldError", "add_tier", "read_bundle", "read_offer", "read_teacher", "seal",
-    "write_bundle",
+    "DEFAULT_TIER", "Offer", "World", "WorldError", "add_tier", "carries_teacher", "read_bundle", "read_offer",
+    "read_teacher", "seal", "write_bundle",
 ]  # fmt: skip

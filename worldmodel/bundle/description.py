@@ -26,6 +26,7 @@ MOST_TIERS = 8
 NO_TIERS = ("auto", DEFAULT_TIER)  # words that mean something else where a tier is chosen
 OF_A_TIER = ("model", "training")  # needed, with params; what follows stands there if it is not the world's
 MAY_DIFFER = ("sigmas", "noise_scale", "steps")
+OPTIONAL = {"tiers": dict, "int8": bool}  # int8: of one student; another tier has its own
 
 
 def description(path: Path, data: bytes) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def description(path: Path, data: bytes) -> dict[str, Any]:
         refuse(path, f"world.json: {error}")
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         refuse(path, f"world.json: this version reads format {FORMAT}")
-    _check_kinds(path, "world.json", info, KEYS | ({"tiers": dict} if "tiers" in info else {}))
+    _check_kinds(path, "world.json", info, KEYS | {key: kind for key, kind in OPTIONAL.items() if key in info})
     _check_tiers(path, info.get("tiers", {}))
     for tier in tiers_in(info):
         _check_numbers(path, in_tier(info, tier))
@@ -61,7 +62,7 @@ def tiers_in(info: dict[str, Any]) -> list[str]:
 
 def in_tier(info: dict[str, Any], tier: str) -> dict[str, Any]:
     """A description whose model, noise levels and training are those of one of tiers_in."""
-    return info if tier == DEFAULT_TIER else {**info, **info["tiers"][tier]}
+    return info if tier == DEFAULT_TIER else {**info, "int8": False, **info["tiers"][tier]}
 
 
 def check_tier_name(tier: str) -> None:
@@ -88,8 +89,9 @@ def _check_tiers(path: Path, tiers: dict[str, Any]) -> None:
             refuse(path, f"world.json: {error}")
         if not isinstance(own, dict):
             refuse(path, f"world.json: tiers.{tier} must be dict, got {own!r}")
-        keys = [*OF_A_TIER, *(key for key in MAY_DIFFER if key in own)]
-        _check_kinds(path, f"world.json: tiers.{tier}", own, {"params": int} | {key: KEYS[key] for key in keys})
+        keys = [*OF_A_TIER, *(key for key in (*MAY_DIFFER, "int8") if key in own)]
+        kinds = {"params": int} | {key: (KEYS | OPTIONAL)[key] for key in keys}
+        _check_kinds(path, f"world.json: tiers.{tier}", own, kinds)
 
 
 def _check_numbers(path: Path, info: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ MOST_HEADER = 2**20
 class World:
     """One world, in one of its tiers. sigmas: noise levels by number of steps; steps: the number it was made for;
     noise_scale: loudness of the noise between steps (rollout.consistency); tiers: number of parameters of each, the
-    smallest first; starts: titles; start_frames uint8 (S, T, H, W, 3); start_actions float32 (S, T - 1, A); info:
-    world.json.
+    smallest first; int8: whether an evaluation found its dreams no worse with products in eight bits; starts: titles;
+    start_frames uint8 (S, T, H, W, 3); start_actions float32 (S, T - 1, A); info: world.json.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class World:
     sigmas: dict[int, list[float]]
     noise_scale: float
     steps: int
+    int8: bool
     tier: str
     tiers: dict[str, int]
     starts: list[str]
@@ -116,6 +117,7 @@ def read_bundle(path: str | Path, tier: str = DEFAULT_TIER) -> World:
         sigmas={int(n): [float(s) for s in levels] for n, levels in info["sigmas"].items()},
         noise_scale=float(info["noise_scale"]),
         steps=info["steps"],
+        int8=info.get("int8", False),
         tier=tier,
         tiers=_sizes(path, whole, students),
         starts=titles,
@@ -125,6 +127,11 @@ def read_bundle(path: str | Path, tier: str = DEFAULT_TIER) -> World:
         sha256=hashlib.sha256(files["sha256sums"]).hexdigest(),
         info=whole,
     )
+
+
+def carries_teacher(path: str | Path) -> bool:
+    """Whether a bundle has its student's teacher beside it. Raises WorldError."""
+    return TEACHER in files_of(Path(path))
 
 
 def read_teacher(path: str | Path) -> CausalDiT:

@@ -11,6 +11,7 @@ speed_figures     milliseconds
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from worldmodel.action import ActionSpace
 from worldmodel.evaluation import inverse as idm
 from worldmodel.evaluation.control import LAGS, LEAST_TURN, horizontal_shift, net_turn, response_lag, turn_hits
-from worldmodel.evaluation.drift import relative, survival
+from worldmodel.evaluation.drift import limits, relative, survival
 from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.pilot import Pilot
 from worldmodel.evaluation.quality import (
@@ -206,11 +207,13 @@ def _by_label(counts: dict[str, np.ndarray], names: list[str]) -> dict[str, dict
             for row, part in sums.items()}  # fmt: skip
 
 
-def long_figures(looks: dict[int, np.ndarray], real: dict[int, np.ndarray], fps: float) -> dict[str, Any]:
+def long_figures(
+    looks: dict[int, np.ndarray], real: dict[int, np.ndarray], recorded: Sequence[np.ndarray], fps: float
+) -> dict[str, Any]:
     """Survival (drift.DEFINITION) at 10, 60 and 300 s of dreams and of reality; end: traits of the last 20 s over
     reality's; segments: by seconds and trait the mean of each 4 s over reality's same segment; worst: the segment
-    farthest from 1; sheet: of the shortest kind the run whose late sharpness is the median. looks, real: traits
-    (R, L, 3) by seconds.
+    farthest from 1; sheet: of the shortest kind the run whose late sharpness is the median; survival_limits: what
+    they lie within. looks, real: traits (R, L, 3) by seconds; recorded: as in drift.survival.
     """
     ours = {s: relative(part, real[s], fps) for s, part in looks.items()}
     theirs = {s: relative(part, part, fps).segments.mean(0) for s, part in real.items()}
@@ -219,8 +222,9 @@ def long_figures(looks: dict[int, np.ndarray], real: dict[int, np.ndarray], fps:
     segments = {s: part.segments.mean(0) / theirs[s] for s, part in ours.items()}  # (n, 3)
     late = ours[min(ours)].end[:, 0]
     return {
-        "survival": {t: survival(films, partners, fps, t) for t in TIMES},
-        "survival_real": {t: survival(partners, partners, fps, t) for t in TIMES},
+        "survival": {t: survival(films, partners, recorded, fps, t) for t in TIMES},
+        "survival_real": {t: survival(partners, partners, recorded, fps, t) for t in TIMES},
+        "survival_limits": {k: v.tolist() for k, v in limits(recorded, fps)._asdict().items()},
         "end": {name: ratio_of_sums(ends[:, i]) for i, name in enumerate(TRAITS)},
         "segments": {s: {n: part[:, i].tolist() for i, n in enumerate(TRAITS)} for s, part in segments.items()},
         "worst": {

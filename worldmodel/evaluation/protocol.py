@@ -89,7 +89,7 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
         figures["long"], long = long_dreams(dreamers.student, reference)
     piloted: list[np.ndarray] = []
     if judges.pilot and judges.piloted:
-        figures["piloted"], piloted = piloted_dreams(dreamers.student, judges, reference.fps)
+        figures["piloted"], piloted = piloted_dreams(dreamers.student, judges, reference)
     return figures, Shown(rows=rows, long=long, piloted=piloted, looks=looks)
 
 
@@ -183,22 +183,25 @@ def long_dreams(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any],
             measured.append(traits(np.concatenate([context[-1:], clip]))[1:])
             sheets.append(clip[:: round(SHEET_SECONDS * reference.fps)].copy())
         looks[seconds], kept[seconds] = np.stack(measured), sheets
-    figures = read_off.long_figures(looks, {s: part.traits for s, part in reference.longs.items()}, reference.fps)
+    real = {s: part.traits for s, part in reference.longs.items()}
+    figures = read_off.long_figures(looks, real, [*real.values()], reference.fps)
     figures["not_finite_frames"] = broken
     shortest, median = min(looks), figures["sheet"]
     return figures, [*reference.longs[shortest].frames[median], *kept[shortest][median]]
 
 
-def piloted_dreams(dreamer: Dreamer, judges: Judges, fps: float) -> tuple[dict[str, Any], list[np.ndarray]]:
+def piloted_dreams(dreamer: Dreamer, judges: Judges, reference: Reference) -> tuple[dict[str, Any], list[np.ndarray]]:
     """As long_dreams, the same starts flown by the pilot, beside its real runs; may_judge: whether it may."""
     assert judges.pilot, "asked only where there is one"
     looks, kept, broken = {}, {}, 0
     given = next(iter(judges.piloted.values())).context.shape[1]
     for seconds, part in judges.piloted.items():
-        length, stride = part.traits.shape[1], round(SHEET_SECONDS * fps)
+        length, stride = part.traits.shape[1], round(SHEET_SECONDS * reference.fps)
         flown = fly(dreamer, judges.pilot, judges.space, part.context, part.actions[:, :given], length, stride)
         looks[seconds], kept[seconds], broken = flown.traits, flown.frames, broken + flown.broken
-    figures = read_off.long_figures(looks, {s: part.traits for s, part in judges.piloted.items()}, fps)
+    real = {s: part.traits for s, part in judges.piloted.items()}
+    recorded = [part.traits for part in reference.longs.values()]
+    figures = read_off.long_figures(looks, real, recorded, reference.fps)
     figures |= {"not_finite_frames": broken, "may_judge": read_off.may_judge(figures, judges.least_pilot)}
     shortest, median = min(looks), figures["sheet"]
     return figures, [*judges.piloted[shortest].frames[median], *kept[shortest][median]]

@@ -1,0 +1,58 @@
+"""What a training begins with: another's weights in a network that may look further back."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.worlds import make_world
+from train.load import begin_with
+from worldmodel.bundle import read_bundle, read_teacher, seal
+from worldmodel.model.dit import CausalDiT
+from worldmodel.model.masks import Sight, bidirectional
+
+
+def network_like(world, **changes):
+    student = read_bundle(world).model
+    config = replace(student.config, **changes)
+    return CausalDiT(config, student.latent_shape, student.num_actions)
+
+
+def test_a_world_gives_its_teacher_or_else_its_student(tmp_path):
+    world = make_world(tmp_path / "tiny")
+    model = network_like(world)
+    begin_with(world, model)
+    torch.testing.assert_close(model.state_dict(), read_teacher(world).state_dict())
+    (world / "teacher.safetensors").unlink()
+    seal(world)
+    begin_with(world, model)
+    torch.testing.assert_close(model.state_dict(), read_bundle(world).model.state_dict())
+
+
+def test_more_key_frames_than_it_began_with_see_as_before_where_both_see(tmp_path, capsys):
+    world = make_world(tmp_path / "tiny")
+    (world / "teacher.safetensors").unlink()
+    seal(world)
+    student = read_bundle(world).model
+    far = network_like(world, sight=replace(student.config.sight, far=2, every=4))
+    drawn = [block.ages.detach().clone() for block in far.blocks]
+    begin_with(world, far)
+    assert "this run sees" in capsys.readouterr().out
+    for block, fresh, theirs in zip(far.blocks, drawn, student.blocks, strict=True):
+        assert len(block.ages) == len(theirs.ages) + 2
+        torch.testing.assert_close(block.ages[:-2], theirs.ages)
+        torch.testing.assert_close(block.ages[-2:], fresh[-2:])
+    frames = student.config.sight.window  # no key frame is older than the window yet
+    noisy, actions = torch.randn(1, frames, *student.latent_shape), torch.rand(1, frames, student.num_actions)
+    levels = torch.full((1, frames), 0.4)
+    ours, theirs = (net(noisy, levels, actions, bidirectional(frames, net.config.sight)) for net in (far, student))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"layers": 3}, {"heads": 2, "temporal_heads": 1}, {"sight": Sight(window=5, sink=1, near=[1, 3])}]
+)
+def test_any_other_difference_is_refused_with_what_to_name(tmp_path, changes):
+    world = make_world(tmp_path / "tiny")
+    with pytest.raises(ValueError, match="model=... and model.* must name"):
+        begin_with(world, network_like(world, **changes))
