@@ -54,5 +54,5 @@ def test_more_key_frames_than_it_began_with_see_as_before_where_both_see(tmp_pat
 )
 def test_any_other_difference_is_refused_with_what_to_name(tmp_path, changes):
     world = make_world(tmp_path / "tiny")
-    with pytest.raises(ValueError, match="model=... and model.* must name"):
+    with pytest.raises(ValueError, match="must name"):
         begin_with(world, network_like(world, **changes))
