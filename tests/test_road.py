@@ -110,6 +110,15 @@ def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
     assert "init names a tokenizer" in refused.stderr
 
 
+def test_a_world_tells_what_fewer_passes_cost(walked):
+    folder, _ = walked
+    few = [f"world={folder}/toy", f"latents={folder}/data/latents", "clips=2", "given=3", "frames=4"]
+    done = run("train.passes", *few, f"out={folder}/passes")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("psnr_4") == 4
+    assert len(list((folder / "passes").glob("*.png"))) == 4
+
+
 TINY = [
     "evaluation/tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2",
     "tier.looks=0", "tier.long={60: 0, 300: 0}", "tier.piloted={60: 0, 300: 0}", "tier.diverse=[2,2,2]",

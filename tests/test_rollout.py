@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import SHAPE, A, B, Counting, clip, network, noise_table, point
 
+from train.passes import from_the_last_step
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, denoise_block, euler, merged_block, prefill, rollout
 
@@ -41,6 +42,16 @@ def test_a_merged_frame_costs_its_steps():
     with torch.no_grad():
         merged_rollout(counting, cache, clip(5)[1], SIGMAS, noise_table(5, 3))
     assert counting.calls == 5 * len(SIGMAS)
+
+
+def test_without_a_commit_a_frame_costs_its_steps_and_leaves_a_noisy_past():
+    model, actions, noise = network(), clip(5)[1], noise_table(5, 3)
+    cache, counting = started(model), Counting(model)
+    dreamed = from_the_last_step(counting, cache, actions, SIGMAS, noise)
+    plain = rollout(model, started(model), actions, SIGMAS, noise)
+    assert counting.calls == 5 * (len(SIGMAS) + 1)  # recomputed here; in play the last pass's own would stay
+    torch.testing.assert_close(dreamed[:, :1], plain[:, :1])
+    assert (dreamed[:, 1] - plain[:, 1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("seen", [{"window": 20}, {"window": 3, "sink": 1}, {"window": 1, "near": (1,)}])

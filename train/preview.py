@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from worldmodel.diffusion.rollout import Sampler, prefill, rollout
 from worldmodel.model.dit import CausalDiT
 from worldmodel.tokenizer.autoencoder import Tokenizer
 from worldmodel.tokenizer.loss import psnr, sharpness
+
+Rollout = Callable[..., torch.Tensor]  # called as rollout is
 
 
 class Preview:
@@ -34,9 +36,11 @@ class Preview:
         return torch.stack([self.tokenizer.decode(clip.to(device)).cpu() for clip in latents])  # (B, T, H, W, 3)
 
     @torch.no_grad()
-    def measure(self, model: CausalDiT, sigmas: Sequence[float], sampler: Sampler, path: Path) -> dict[str, float]:
-        """Dream, save the sheet (a row real, a row dreamed) and compare. psnr_h: dB against the decoded truth at
-        frame h; sharpness, brightness, motion: over the real clips'; late_sharpness: of the last quarter.
+    def measure(
+        self, model: CausalDiT, sigmas: Sequence[float], sampler: Sampler, path: Path, roll: Rollout = rollout
+    ) -> dict[str, float]:
+        """Dream by `roll`, save the sheet (a row real, a row dreamed) and compare. psnr_h: dB against the decoded truth
+        at frame h; sharpness, brightness, motion: over the real clips'; late_sharpness: of the last quarter.
         """
         device = next(model.parameters()).device
         latents, actions = self.latents.to(device), self.actions.to(device)
@@ -48,7 +52,7 @@ class Preview:
 
         with torch.autocast(device.type, torch.bfloat16):
             prefill(model, cache, latents[:, : self.given], actions[:, : self.given])
-            dreamed = rollout(model, cache, actions[:, self.given :], sigmas, noise, sampler)
+            dreamed = roll(model, cache, actions[:, self.given :], sigmas, noise, sampler)
         dream = self._decode(dreamed.float())
         frames = dream.shape[1]
         columns = np.linspace(0, frames - 1, 10).astype(int)
