@@ -1,6 +1,7 @@
 """Whatever is wrong is one line that says what to do, an exit code, and nothing lost."""
 
 import pytest
+import torch
 from test_play import command, recording  # noqa: F401
 from test_session import FakeEnv
 
@@ -48,6 +49,7 @@ BAD = {
     "a file where films cannot go": (lambda tmp_path: ["out=/dev/full/a.mp4"], "/dev/full"),
     "a film of an unknown kind": (lambda tmp_path: ["out=a.avi"], ".mp4, .gif or .png"),
     "an unknown device": (lambda tmp_path: ["device=abacus"], "abacus"),
+    "a device that is not there": (lambda tmp_path: ["device=mps"], "Apple"),
 }
 
 
@@ -59,6 +61,7 @@ def test_bad_input_is_one_line_that_names_it(command, monkeypatch, tmp_path, wha
         monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
         monkeypatch.chdir(tmp_path)
     if "device" in what:
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
         monkeypatch.setattr(worldmodel, "Engine", lambda world, device, *args, **how: device_of(device), raising=False)
     code, _, err = command("headless=true", "seconds=0.1", *make(tmp_path))
     assert (code, len(err)) == (2, 1)

@@ -25,15 +25,17 @@ def processor() -> str:
 
 
 def device_of(name: str) -> torch.device:
-    """cpu, cuda, ..., or auto: a GPU if there is one. Raises WorldError if it is missing or unknown."""
+    """cpu, cuda, mps, ..., or auto: CUDA if there is a GPU for it. Raises WorldError if it is missing or unknown."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise WorldError(f"device={name}, but torch sees no GPU. Use device=cpu.")
+    if name.startswith("mps") and not torch.backends.mps.is_available():
+        raise WorldError(f"device={name}, but torch sees no Apple GPU. Use device=cpu.")
     try:
         return torch.device(name)
     except RuntimeError as error:
-        raise WorldError(f"device={name} is unknown. Use auto, cpu or cuda.") from error
+        raise WorldError(f"device={name} is unknown. Use auto, cpu, cuda or mps.") from error
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
