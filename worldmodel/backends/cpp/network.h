@@ -128,7 +128,6 @@ struct Network {
             look_around(t, i % SPATIAL, looks[t], layer, keys, values, rooms[share.who]);
         });
         share.each(TOKENS, [&](int n) {
-            fetch(n + 1, looks[Q - 1], keys, values);
             for (int m = BEGIN + n; m < Q * TOKENS; m += TOKENS)
                 for (int h = 0; h < TEMPORAL; ++h) look_back(m, h, looks[m / TOKENS], layer, keys, values);
         });
@@ -275,14 +274,12 @@ struct Network {
         }
     }
 
-    // Ask for what the temporal heads of place n will read: it lies far apart, and no processor foresees it.
-    static void fetch(int n, const Look &look, const Element *keys, const Element *values) {
-        for (int i = 0; i < look.count; ++i) {
-            const int64_t at = (int64_t(look.visible[i]) * TOKENS + n) * WIDTH + SPATIAL * SIZE;
-            for (int d = 0; d < TEMPORAL * SIZE; d += 64 / int(sizeof(Element))) {
-                __builtin_prefetch(keys + at + d);
-                __builtin_prefetch(values + at + d);
-            }
+    // Ask for what temporal head h of place n will read of a slot: it lies far apart, and no processor foresees it.
+    static void fetch(int slot, int n, int h, const Element *keys, const Element *values) {
+        const int64_t at = (int64_t(slot) * TOKENS + n) * WIDTH + (SPATIAL + h) * SIZE;
+        for (int d = 0; d < SIZE; d += 64 / int(sizeof(Element))) {
+            __builtin_prefetch(keys + at + d);
+            __builtin_prefetch(values + at + d);
         }
     }
 
@@ -294,6 +291,7 @@ struct Network {
         alignas(64) float weight[ROOM];
         for (int i = look.count / LANES * LANES; i < ROOM; ++i) weight[i] = -1e30f;
         for (int i = 0; i < look.count; ++i) {
+            fetch(look.visible[i], m % TOKENS + 2, h, keys, values);
             const Word *k = reinterpret_cast<const Word *>(keys + int64_t(look.visible[i]) * STEP + at);
             const Word *age = reinterpret_cast<const Word *>(layer.ages + (look.age[i] * TEMPORAL + h) * SIZE);
             Vec by_key = {}, by_age = {};
