@@ -6,7 +6,7 @@ from tiny import SHAPE, A, B, Counting, clip, network, noise_table, point
 
 from train.passes import from_the_last_step
 from worldmodel.diffusion.noise import frame_noise
-from worldmodel.diffusion.rollout import commit_block, denoise_block, euler, merged_block, prefill, rollout
+from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, euler, merged_block, prefill, rollout
 
 SIGMAS = [1.0, 0.8, 0.5]
 
@@ -47,7 +47,7 @@ def test_a_merged_frame_costs_its_steps():
 def test_without_a_commit_a_frame_costs_its_steps_and_leaves_a_noisy_past():
     model, actions, noise = network(), clip(5)[1], noise_table(5, 3)
     cache, counting = started(model), Counting(model)
-    dreamed = from_the_last_step(counting, cache, actions, SIGMAS, noise)
+    dreamed = from_the_last_step(counting, cache, actions, SIGMAS, noise, consistency)
     plain = rollout(model, started(model), actions, SIGMAS, noise)
     assert counting.calls == 5 * (len(SIGMAS) + 1)  # recomputed here; in play the last pass's own would stay
     torch.testing.assert_close(dreamed[:, :1], plain[:, :1])

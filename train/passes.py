@@ -9,10 +9,11 @@ that still carries noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -22,7 +23,7 @@ import worldmodel
 from train.cli import stage
 from train.preview import Preview
 from worldmodel.config import typed
-from worldmodel.diffusion.rollout import KVCache, Sampler, Velocity, consistency, denoise_block, rollout
+from worldmodel.diffusion.rollout import KVCache, Sampler, Velocity, consistency, rollout
 from worldmodel.games import GameConfig
 
 
@@ -39,27 +40,21 @@ class Config:
     out: str
 
 
-@torch.no_grad()
 def from_the_last_step(
-    model: Velocity,
-    cache: KVCache,
-    actions: Tensor,
-    sigmas: Sequence[float],
-    noise: Callable[[int, int], Tensor],
-    sampler: Sampler = consistency,
+    model: Velocity, cache: KVCache, actions: Tensor, sigmas: Sequence[float], noise: Any, sampler: Sampler
 ) -> Tensor:
     """As rollout, but a frame's past is what its last denoising step saw: xt at the lowest level, not x0."""
-    frames = []
-    for t in range(actions.shape[1]):
-        action, seen = actions[:, t : t + 1], [torch.empty(0)]
+    seen = torch.empty(0)
 
-        def keep(step: int, xt: Tensor, seen: list[Tensor] = seen) -> None:
-            seen[0] = xt
+    def keep(t: int, step: int, xt: Tensor) -> None:
+        nonlocal seen
+        seen = xt
 
-        frames.append(denoise_block(model, cache, action, sigmas, partial(noise, t), sampler, keep))
-        model(seen[0], torch.full(action.shape[:2], sigmas[-1], device=actions.device), action, cache)
+    def commit(model: Velocity, cache: KVCache, x0: Tensor, action: Tensor) -> None:
+        model(seen, torch.full(action.shape[:2], sigmas[-1], device=x0.device), action, cache)
         cache.advance()
-    return torch.cat(frames, 1)
+
+    return rollout(model, cache, actions, sigmas, noise, sampler, keep, commit)
 
 
 @stage("passes")

@@ -105,17 +105,19 @@ def rollout(
     noise: Callable[[int, int], Tensor],
     sampler: Sampler = consistency,
     record: Callable[[int, int, Tensor], None] | None = None,
+    commit: Callable[[Velocity, KVCache, Tensor, Tensor], None] = commit_block,
 ) -> Tensor:
     """Latents (B, T, C, h, w) of T frames after what is committed, one for each of actions (B, T, A).
 
-    noise(t, step) -> eps (B, 1, C, h, w); record(t, step, xt) sees every input of the network.
+    noise(t, step) -> eps (B, 1, C, h, w); record(t, step, xt) sees every input of the network; commit: what makes a
+    frame part of the past.
     """
     frames = []
     for t in range(actions.shape[1]):
         action = actions[:, t : t + 1]
         seen = partial(record, t) if record else None
         x0 = denoise_block(model, cache, action, sigmas, partial(noise, t), sampler, seen)
-        commit_block(model, cache, x0, action)
+        commit(model, cache, x0, action)
         frames.append(x0)
     return torch.cat(frames, 1)
 

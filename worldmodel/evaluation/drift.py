@@ -78,8 +78,8 @@ def _usual(recorded: Sequence[np.ndarray], fps: float, seconds: float, factor: f
     for runs in recorded:
         scaled = runs.astype(np.float64) / runs.astype(np.float64).mean(1, keepdims=True)
         width, step = min(round(seconds * fps), runs.shape[1]), round(SEGMENT_SECONDS * fps)
-        windows = np.lib.stride_tricks.sliding_window_view(scaled, width, 1).mean(-1)  # (R, M - width + 1, 3)
-        some = np.concatenate([windows[:, ::step], windows[:, -1:]], 1)
+        windows = np.lib.stride_tricks.sliding_window_view(scaled, width, 1)  # (R, M - width + 1, 3, width)
+        some = np.concatenate([windows[:, ::step], windows[:, -1:]], 1).mean(-1)
         reached.append(np.stack([some.min((0, 1)), some.max((0, 1))]))
     return np.stack([np.min([part[0] for part in reached], 0), np.max([part[1] for part in reached], 0)])
 
