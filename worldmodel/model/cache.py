@@ -92,21 +92,24 @@ def look(length: int, frames: int, sight: Sight) -> Look:
     """The look of `frames` query frames after `length` committed ones, on the CPU."""
     slots = num_slots(sight)
     query = torch.arange(length, length + frames)
-    time = torch.full((slots,), -1)
-    for t in (*range(min(sight.sink, length + frames)), *range(max(0, length - sight.reach), length + frames)):
-        time[slot_of(t, sight)] = t  # a later frame takes the place of an older one, as in the ring
+    end = length + frames
+    far = range(max(0, length - sight.reach) // sight.every * sight.every, length, sight.every) if sight.far else ()
+    held = [-1] * slots  # a list, and no frame that is out of sight: play waits for every new look
+    for t in (*range(min(sight.sink, end)), *far, *range(max(0, length - sight.window), end)):
+        held[slot_of(t, sight)] = t  # a later frame takes the place of an older one, as in the ring
+    time = torch.tensor(held)
     age = query[:, None] - time[None]
     allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], sight)
-    wanted = query[:, None] - torch.tensor([0, *sight.near])  # (Q, n) times
-    exists = wanted >= 0
+    wanted = [[t - near for near in (0, *sight.near)] for t in range(length, end)]  # (Q, n) times
+    exists = torch.tensor(wanted) >= 0
     view = View(
         age_rows(age.clamp_min(0), sight),
         torch.where(allowed, 0.0, NEVER),
         torch.arange(1 + len(sight.near)),
         None if bool(exists.all()) else torch.where(exists, 0.0, NEVER),
     )
-    write = torch.tensor([slot_of(int(t), sight) for t in query])
-    return Look(view, write, torch.tensor([[slot_of(max(int(t), 0), sight) for t in row] for row in wanted]))
+    write = torch.tensor([slot_of(t, sight) for t in range(length, end)])
+    return Look(view, write, torch.tensor([[slot_of(max(t, 0), sight) for t in row] for row in wanted]))
 
 
 class Ring(NamedTuple):
