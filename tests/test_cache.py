@@ -145,3 +145,13 @@ def test_key_frames_are_remembered_and_others_beyond_the_window_are_not():
     for changed, remembered in ((4, True), (5, False)):
         model = network(window=4, layers=1, far=4, every=4)
         assert remembers(model, 19, changed) == remembered
+
+
+def test_what_was_first_seen_in_play_can_be_learnt_through():
+    torch.manual_seed(0)
+    model = network(window=3, sink=0, near=(2,))  # looks that no other test asks for
+    with torch.inference_mode():
+        warm(model)
+    x, actions = clip(1)
+    model(x, torch.full((B, 1), 0.6), actions, warm(model)).square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())

@@ -14,13 +14,15 @@ time, so a world never meets a position it was not trained at.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from worldmodel.model.masks import NEVER, Sight, View, age_rows, visible
+from worldmodel.model.masks import NEVER, Sight, SightKey, View, age_rows, visible
 
+KEPT = 4096  # looks: a few worlds' whole circles
 SPARE = 2  # slots besides the window: the query frame, and one more when a commit is merged with a denoising pass
 
 
@@ -112,6 +114,15 @@ def look(length: int, frames: int, sight: Sight) -> Look:
     return Look(view, write, torch.tensor([[slot_of(max(t, 0), sight) for t in row] for row in wanted]))
 
 
+@lru_cache(KEPT)
+@torch.inference_mode(False)  # who plays first must not keep it from who learns later
+def _kept_look(row: int, frames: int, sight: SightKey, device: torch.device) -> Look:
+    """The look of a row, on a device. For all caches: nobody writes into it."""
+    view, *slots = look(row, frames, Sight.of(sight))
+    there = View(*(None if u is None else u.to(device) for u in view))  # type: ignore[arg-type]
+    return Look(there, *(u.to(device) for u in slots))
+
+
 class Ring(NamedTuple):
     """One layer's keys and values (B, slots, N, heads, d), and where the query frames of a pass write and look."""
 
@@ -161,7 +172,6 @@ class KVCache:
         self.keys = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
         self.values = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
         self.length = 0  # committed frames
-        self._looks: dict[tuple[int, int], Look] = {}  # by row and query frames
         self.expect(1)
 
     def expect(self, frames: int) -> None:
@@ -170,13 +180,8 @@ class KVCache:
 
     def rings(self, length: int, frames: int) -> Rings:
         """What `frames` query frames after `length` committed ones look through."""
-        key = (row_of(length, self.sight), frames)
-        if key not in self._looks:
-            view, *slots = look(length, frames, self.sight)
-            device = self.keys[0].device
-            there = View(*(None if u is None else u.to(device) for u in view))  # type: ignore[arg-type]
-            self._looks[key] = Look(there, *(u.to(device) for u in slots))
-        return Rings(self.keys, self.values, self._looks[key])
+        row = row_of(length, self.sight)
+        return Rings(self.keys, self.values, _kept_look(row, frames, self.sight.key, self.keys[0].device))
 
     def slot(self, time: int) -> int:
         """Where in the ring the frame of that time lies."""
