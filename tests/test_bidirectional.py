@@ -24,8 +24,8 @@ def test_past_and_future_are_told_apart():
     assert (clip_velocity(model, x, sigma, actions) - backwards).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("most_given", [1, 3])
-def test_given_frames_are_clean_and_never_a_target(most_given):
+@pytest.mark.parametrize("bounds", [(1, 1), (0, 3)])
+def test_given_frames_are_clean_and_never_a_target(bounds):
     """The stand-in knows that all frames are zero, except where sigma says that they are given."""
     levels = []
 
@@ -34,16 +34,16 @@ def test_given_frames_are_clean_and_never_a_target(most_given):
         return torch.where(sigma > 0, xt / sigma.clamp_min(1e-9), 1e6)
 
     latents, actions = clip(batch=50)
-    assert bidirectional_loss(Flow(rule), torch.zeros_like(latents), actions, most_given=most_given) < 1e-9
+    assert bidirectional_loss(Flow(rule), torch.zeros_like(latents), actions, given=bounds) < 1e-9
     given = (levels[0] == 0).sum(1)
-    assert set(given.tolist()) == set(range(1, most_given + 1))
+    assert set(given.tolist()) == set(range(bounds[0], bounds[1] + 1))
     assert all((row[:n] == 0).all() and (row[n:] >= 0.02).all() for row, n in zip(levels[0], given, strict=True))
 
 
 def test_most_clips_share_one_level():
     levels = []
     record = Flow(lambda xt, sigma: levels.append(sigma[..., 0, 0, 0]) or xt)
-    bidirectional_loss(record, *clip(batch=1000), most_given=1)
+    bidirectional_loss(record, *clip(batch=1000), given=(1, 1))
     shared = (levels[0][:, 1:] == levels[0][:, 1:2]).all(1).float().mean()
     assert 0.65 < shared < 0.75
     assert levels[0].max() <= 0.98
@@ -51,6 +51,6 @@ def test_most_clips_share_one_level():
 
 def test_the_loss_reaches_every_parameter():
     model = network()
-    bidirectional_loss(model, *clip(), most_given=2).backward()
+    bidirectional_loss(model, *clip(), given=(1, 2)).backward()
     assert not no_grads(model)
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())

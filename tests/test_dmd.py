@@ -4,9 +4,11 @@ import pytest
 import torch
 from tiny import SHAPE, A, B, Counting, Flow, clip, network, no_grads
 
+from train.dmd import Dreams
 from worldmodel.diffusion import dmd
-from worldmodel.diffusion.dmd import DmdConfig, critic_loss, dmd_gradient, generator_loss, replay, self_rollout
+from worldmodel.diffusion.dmd import DmdConfig, begin, critic_loss, dmd_gradient, generator_loss, go_on, replay
 from worldmodel.diffusion.flow import add_noise
+from worldmodel.diffusion.rollout import consistency
 
 SCORES = pytest.mark.parametrize("score", ["bidirectional", "causal"])
 GIVEN, FRAMES = 2, 9
@@ -15,14 +17,15 @@ SIGMAS = [1.0, 0.8, 0.5]
 
 def config(**changes):
     plain = {"sigmas": SIGMAS, "noise_scale": 1.0, "given": GIVEN, "frames": FRAMES, "score": "bidirectional",
-             "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0}  # fmt: skip
+             "windows": 3, "dreams": 2, "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0}  # fmt: skip
     return DmdConfig(**plain | changes)
 
 
 def dreamt(student, exit_step=1, given=GIVEN, seed=5):
     torch.manual_seed(seed)
     latents, _ = clip(given)
-    return self_rollout(student, latents, torch.rand(B, given + FRAMES, A) * 2 - 1, SIGMAS, exit_step)
+    dream = begin(student, latents, torch.rand(B, given + FRAMES, A) * 2 - 1)
+    return go_on(student, dream, FRAMES, SIGMAS, exit_step)
 
 
 @SCORES
@@ -114,6 +117,56 @@ def test_the_exit_step_does_not_change_the_dream():
     assert all(torch.equal(run.dreamed, runs[0].dreamed) for run in runs)
     assert [run.sigma for run in runs] == SIGMAS
     assert not torch.equal(runs[0].exits, runs[1].exits)
+
+
+def windows(student, number, given=GIVEN, frames=4):
+    torch.manual_seed(5)
+    latents, _ = clip(given)
+    dream = begin(student, latents, torch.rand(B, given + number * frames, A) * 2 - 1)
+    runs = []
+    while dream.has(frames):
+        runs.append(go_on(student, dream, frames, [1.0], 0))
+    return runs
+
+
+def test_a_dream_goes_on_where_its_last_window_ended():
+    """Two windows are one of twice the length: same frames before, same memory, same actions."""
+    student = network(window=20)
+    first, second = windows(student, 2)
+    assert (first.is_true, second.is_true) == (True, False)
+    assert torch.equal(second.given, first.dreamed[:, -GIVEN:])
+    assert torch.equal(second.actions[:, :GIVEN], first.actions[:, -GIVEN:])
+    whole = first._replace(
+        dreamed=torch.cat([first.dreamed, second.dreamed], 1), exits=torch.cat([first.exits, second.exits], 1),
+        actions=torch.cat([first.actions, second.actions[:, GIVEN:]], 1),
+    )  # fmt: skip
+    torch.testing.assert_close(replay(student, whole), whole.dreamed, rtol=0, atol=1e-4)
+
+
+def test_a_later_window_replays_as_dreamed_where_its_past_holds_all_that_is_seen():
+    student = network(window=1, near=[1], sink=0)
+    student.blocks = student.blocks[:1]  # a second layer would see what the first made of older frames
+    *_, last = windows(student, 3)
+    torch.testing.assert_close(replay(student, last), last.dreamed, rtol=0, atol=1e-4)
+
+
+def test_the_bidirectional_score_of_a_later_window_knows_nothing_of_what_was_dreamed_before():
+    judge, (first, second) = network(window=20), windows(network(), 2)
+    xt, sigma = torch.randn_like(first.dreamed), torch.full(first.dreamed.shape[:2], 0.5)
+    for run, sees in ((first, True), (second, False)):
+        other = run._replace(given=run.given + 1)
+        before, after = (dmd.bidirectional_score(judge, xt, sigma, r) for r in (run, other))
+        assert before.shape == xt.shape
+        assert torch.equal(before, after) != sees
+
+
+def test_dreams_are_taken_in_turn_and_are_of_different_ages():
+    dreams = Dreams(network(), config(windows=4, dreams=2, sigmas=[1.0], frames=3))
+    latents, _ = clip(GIVEN + 12)
+    actions = torch.rand(B, GIVEN + 12, A)
+    anew = [dreams.next(latents, actions, 0, consistency).is_true for _ in range(16)]
+    assert anew[0::2] == [True, False, True, False, False, False, True, False]
+    assert anew[1::2] == [True, False, False, False] * 2
 
 
 def test_only_one_pass_carries_gradient():
@@ -217,7 +270,9 @@ def test_scores_are_asked_at_levels_of_a_clip_or_of_a_frame(score):
     assert (sigma == sigma[:, :1]).all() == (score == "bidirectional")
 
 
-@pytest.mark.parametrize("wrong", [{"score": "both"}, {"sigmas": [0.9, 0.5]}, {"sigmas": [1.0, 0.3, 0.5]}])
+@pytest.mark.parametrize(
+    "wrong", [{"score": "both"}, {"sigmas": [0.9, 0.5]}, {"sigmas": [1.0, 0.3, 0.5]}, {"windows": 0}, {"dreams": 0}]
+)
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="dmd"):
         config(**wrong)

@@ -45,7 +45,7 @@ def road(folder):
         ],
         "dmd": [
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
-            "dmd.given=2", "dmd.frames=3", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
+            "dmd.given=2", "dmd.frames=3", "dmd.windows=2", "dmd.dreams=2", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
         ],
         "export": [
             f"student={runs}/dmd", f"teacher={runs}/teacher", tokenizer, f"data={data}",
@@ -117,6 +117,19 @@ def test_a_world_tells_what_fewer_passes_cost(walked):
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("psnr_4") == 4
     assert len(list((folder / "passes").glob("*.png"))) == 4
+
+
+def test_minutes_are_dreamt_in_several_ways(walked):
+    folder, _ = walked
+    short = [*TINY, "+tier.long={4: 2}", "seconds=4", "runs=2", f"reference={folder}/minutes"]
+    ways = "ways=[{sigmas: [1], noise_scale: 1}, {sigmas: [1, 0.5], noise_scale: 1.1}]"
+    done = run("train.drift", *short, f"world={folder}/toy", ways, f"out={folder}/drift")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("of 2 (") == 2
+    assert {path.name for path in (folder / "drift").glob("*.png")} == {"toy-1-at-1.png", "toy-1,0.5-at-1.1.png"}
+    refused = run("train.drift", *short, f"world={folder}/toy", "runs=3")
+    assert refused.returncode != 0
+    assert "not 3 of 4 s" in refused.stderr
 
 
 TINY = [

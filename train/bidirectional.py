@@ -34,7 +34,7 @@ class Config:
     latents: str
     init: str | None
     clips: ClipConfig
-    most_given: int
+    given: tuple[int, int]
     optimizer: OptimizerConfig
     ema: float
     loop: LoopConfig
@@ -62,7 +62,7 @@ def main(raw: DictConfig) -> None:
     def loss_of(network: CausalDiT, batch: Clip) -> torch.Tensor:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
-            return bidirectional_loss(network, latents, actions, most_given=cfg.most_given)
+            return bidirectional_loss(network, latents, actions, given=cfg.given)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
         metrics = optimizer.step(loss_of(model, batch), step, run.progress)

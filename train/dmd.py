@@ -10,7 +10,7 @@ preview measured best are kept beside the last ones.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +23,8 @@ from train.load import load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, LatentClips, of_one_length
-from worldmodel.diffusion.dmd import DmdConfig, Rollout, critic_loss, generator_loss, replay, self_rollout
-from worldmodel.diffusion.rollout import consistency
+from worldmodel.diffusion.dmd import DmdConfig, Dream, Rollout, begin, critic_loss, generator_loss, go_on, replay
+from worldmodel.diffusion.rollout import Sampler, consistency
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT
 from worldmodel.training.ema import EMA
@@ -42,6 +42,7 @@ class Config:
     tokenizer: str
     student: str
     real_score: str
+    shares: dict[str, float]
     optimizer: OptimizerConfig
     critic_optimizer: OptimizerConfig
     ema: float
@@ -93,12 +94,37 @@ class Pool:
             self.entries.append((Rollout(*(entry[name] for name in Rollout._fields)), entry["x"]))
 
 
+class Dreams:
+    """Batches of dreams under way, taken in turn; each begins anew when its windows are over. Of different ages from
+    the first round on: one is one window long, the last as long as all will be. They are not kept in checkpoints: a
+    run that goes on begins them anew.
+    """
+
+    def __init__(self, student: CausalDiT, config: DmdConfig) -> None:
+        self.student, self.config = student, config
+        self.dreams: list[Dream | None] = [None] * config.dreams
+        self.taken = 0
+
+    def next(self, latents: torch.Tensor, actions: torch.Tensor, exit_step: int, sampler: Sampler) -> Rollout:
+        """A window of the dream whose turn it is, from the clip's first frames where it begins."""
+        d, turn = self.config, self.taken % self.config.dreams
+        is_first = self.taken < d.dreams
+        self.taken += 1
+        dream = self.dreams[turn]
+        if dream is None or not dream.has(d.frames):
+            windows = -(-d.windows * (turn + 1) // d.dreams) if is_first else d.windows
+            dream = begin(self.student, latents[:, : d.given], actions[:, : d.given + windows * d.frames])
+            self.dreams[turn] = dream
+        return go_on(self.student, dream, d.frames, d.sigmas, exit_step, sampler)
+
+
 @stage("dmd")
 def main(raw: DictConfig) -> None:
     """Alternate: one rollout, one update of the student, several of the fake score."""
     cfg = typed(Config, raw)
     d = cfg.dmd
-    clips = LatentClips(cfg.latents, of_one_length(d.given + d.frames), split="train", seed=cfg.run.seed)
+    clips = LatentClips(cfg.latents, replace(of_one_length(d.length), shares=cfg.shares), split="train",
+                        seed=cfg.run.seed)  # fmt: skip
     run = start("dmd", cfg.run, plain(raw) | model_config(cfg.student))
     student = load_model(cfg.student).to(run.device)
     real, fake = (load_teacher(cfg.real_score).to(run.device) for _ in range(2))
@@ -110,11 +136,11 @@ def main(raw: DictConfig) -> None:
                       frames=cfg.preview.frames)  # fmt: skip
     pool = Pool(d.pool)
     sampler = partial(consistency, noise_scale=d.noise_scale)
+    dreams = Dreams(student, d)
 
     def dream(batch: Clip) -> Rollout:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
-        exit_step = int(torch.randint(len(d.sigmas), ()))
-        return self_rollout(student, latents[:, : d.given], actions, d.sigmas, exit_step, sampler)
+        return dreams.next(latents, actions, int(torch.randint(len(d.sigmas), ())), sampler)
 
     def teach_critic(step: int) -> Any:
         past, x = pool.entries[int(torch.randint(len(pool.entries), ()))]

@@ -41,6 +41,8 @@ from worldmodel.evaluation.pilot import Pilot, PilotConfig, held_names
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.report import write_report
 from worldmodel.games import GameConfig
+from worldmodel.model.dit import CausalDiT
+from worldmodel.tokenizer.autoencoder import Tokenizer
 
 
 @dataclass(kw_only=True)
@@ -79,14 +81,17 @@ class Config:
             raise ValueError("say what is to be judged: world=doom_garden, or run=runs/doom_garden/consistency")
 
 
+def student_of(world: World | None, run: str | None, weights: str, tokenizer: str) -> tuple[CausalDiT, Tokenizer]:
+    """Who is judged: a world's student and tokenizer, or a run's network and the tokenizer of another run."""
+    return (world.model, world.tokenizer) if world else (load_model(str(run), weights), load_tokenizer(tokenizer))
+
+
 def dreamers(cfg: Config, world: World | None) -> Dreamers:
     """Student, one-step student and teacher, on their device."""
     many, one, noise_scale = cfg.sigmas, [1.0], cfg.noise_scale
+    model, tokenizer = student_of(world, cfg.run, cfg.weights, cfg.tokenizer)
     if world:
-        model, tokenizer, many, one = world.model, world.tokenizer, world.sigmas[world.steps], world.sigmas.get(1, one)
-        noise_scale = world.noise_scale
-    else:
-        model, tokenizer = load_model(str(cfg.run), cfg.weights), load_tokenizer(cfg.tokenizer)
+        many, one, noise_scale = world.sigmas[world.steps], world.sigmas.get(1, one), world.noise_scale
     name = cfg.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     to: Any = {"device": torch.device(name), "dtype": torch.bfloat16 if cfg.half else torch.float32}
     shared: Any = {"tokenizer": tokenizer.to(**to).eval(), "batch": cfg.batch}

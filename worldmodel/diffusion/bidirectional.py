@@ -18,22 +18,23 @@ def clip_velocity(model: CausalDiT, xt: Tensor, sigma: Tensor, actions: Tensor) 
     return model(xt, sigma, actions, mask)
 
 
-def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, most_given: int) -> Tensor:
+def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, given: tuple[int, int]) -> Tensor:
     """Flow-matching loss over the frames that are not given.
 
-    The first 1..most_given frames of each clip (B, T, C, h, w) are given: clean, at sigma 0, no target. The rest
-    share one level in 7 clips of 10 and have their own in the others, U(0, 1) shifted by 1.5.
+    given: the least and the most of them: that many first frames of each clip (B, T, C, h, w) are clean, at sigma 0,
+    no target. The rest share one level in 7 clips of 10 and have their own in the others, U(0, 1) shifted by 1.5.
     """
     b, t = latents.shape[:2]
     device = latents.device
     level = torch.rand(b, t, device=device)
     level = torch.where(torch.rand(b, 1, device=device) < 0.7, level[:, :1], level)
-    given = torch.arange(t, device=device) < torch.randint(1, most_given + 1, (b, 1), device=device)
-    sigma = torch.where(given, 0.0, shift(level, 1.5).clamp(0.02, 0.98))
+    least, most = given
+    is_given = torch.arange(t, device=device) < torch.randint(least, most + 1, (b, 1), device=device)
+    sigma = torch.where(is_given, 0.0, shift(level, 1.5).clamp(0.02, 0.98))
     eps = torch.randn_like(latents)
     v = clip_velocity(model, add_noise(latents, eps, sigma), sigma, actions)
     error = (v - velocity(latents, eps)).square().mean((2, 3, 4))  # (B, T)
-    return error[~given].mean()
+    return error[~is_given].mean()
 
 
 @lru_cache(maxsize=16)

@@ -1,13 +1,15 @@
 """Distribution matching distillation with self-rollout: the student is corrected on the frames it dreams itself.
 
-Rollout               what a self-rollout leaves: its frames, and the state each frame had at the exit step
-self_rollout          without gradients, through the path of play
+Dream                 a batch of self-rollouts under way, which may go on window after window, far from any true frame
+Rollout               what one window leaves: its frames, and the state each frame had at the exit step
+begin, go_on          without gradients, through the path of play
 replay                one parallel pass with gradients that gives the exit step's x0 again (self gradient forcing)
 generator_loss        pulls the replayed frames from the fake score's opinion to the real score's
 critic_loss           keeps the fake score on what the student makes now
 
 A score is a function (xt, sigma, rollout) -> v: of the bidirectional model over the clip, or of the causal teacher
-over the dreamed past. DMD: arXiv:2311.18828; self-rollout: Self Forcing, arXiv:2506.08009.
+over the dreamed past. DMD: arXiv:2311.18828; self-rollout: Self Forcing, arXiv:2506.08009; later windows of long
+rollouts, judged by what they are and not by what they began from: Self-Forcing++, arXiv:2510.02283.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ from worldmodel.diffusion.bidirectional import clip_velocity
 from worldmodel.diffusion.flow import add_noise, shift, velocity, x0_from_velocity
 from worldmodel.diffusion.rollout import Sampler, consistency, prefill, rollout
 from worldmodel.diffusion.teacher import Context, forced_velocity
+from worldmodel.model.cache import KVCache
 from worldmodel.model.dit import CausalDiT
 
 
 @dataclass(kw_only=True)
 class DmdConfig:
     """sigmas: the student's levels, noise_scale: of its sampler (rollout.consistency), both as it will be played;
-    given: true frames a rollout starts from; frames: dreamed ones after them; score: bidirectional or causal;
+    given: true frames a dream starts from; frames: of a window, which one update is of; windows: of a dream, before it
+    begins anew; dreams: batches under way at once, of different ages, taken in turn; score: bidirectional or causal;
     critic_steps: fake-score updates to one of the student; pool: rollouts kept for the critic; critic_warmup:
     fake-score updates before the first of the student; shift: of the scores' levels.
     """
@@ -38,6 +42,8 @@ class DmdConfig:
     noise_scale: float
     given: int
     frames: int
+    windows: int
+    dreams: int
     score: str
     critic_steps: int
     pool: int
@@ -49,11 +55,34 @@ class DmdConfig:
             raise ValueError(f"dmd.score must be bidirectional or causal, got {self.score!r}")
         if self.sigmas[0] != 1.0 or sorted(self.sigmas, reverse=True) != list(self.sigmas):
             raise ValueError(f"dmd.sigmas must descend from 1, got {self.sigmas}")
+        if self.windows < 1 or self.dreams < 1:
+            raise ValueError(f"dmd.windows and dmd.dreams must be at least 1, got {self.windows} and {self.dreams}")
+
+    @property
+    def length(self) -> int:
+        """Frames of the clips that dreams begin from and take their actions from."""
+        return self.given + self.windows * self.frames
+
+
+@dataclass
+class Dream:
+    """cache: the student's memory; last (B, G, C, h, w): the frames before the next window, recorded ones if is_true;
+    actions (B, G + what is left, A): theirs and those to come.
+    """
+
+    cache: KVCache
+    last: Tensor
+    actions: Tensor
+    is_true: bool
+
+    def has(self, frames: int) -> bool:
+        """Whether actions are left for that many frames."""
+        return self.actions.shape[1] >= self.last.shape[1] + frames
 
 
 class Rollout(NamedTuple):
-    """given (B, G, C, h, w) true frames; dreamed (B, F, ...) fully denoised; exits (B, F, ...) the network's inputs at
-    the exit step, of level sigma; actions (B, G + F, A).
+    """given (B, G, C, h, w) the frames before, recorded ones if is_true, else dreamed ones; dreamed (B, F, ...) fully
+    denoised; exits (B, F, ...) the network's inputs at the exit step, of level sigma; actions (B, G + F, A).
     """
 
     given: Tensor
@@ -61,6 +90,7 @@ class Rollout(NamedTuple):
     exits: Tensor
     sigma: float
     actions: Tensor
+    is_true: bool
 
     @property
     def past(self) -> Tensor:
@@ -72,48 +102,56 @@ Score = Callable[[CausalDiT, Tensor, Tensor, Rollout], Tensor]
 
 
 @torch.no_grad()
-def self_rollout(
+def begin(student: CausalDiT, given: Tensor, actions: Tensor) -> Dream:
+    """A dream that is about to go on from given true frames (B, G, C, h, w), under actions (B, G + more, A)."""
+    cache = student.new_cache(len(given))
+    prefill(student, cache, given, actions[:, : given.shape[1]])
+    return Dream(cache, given, actions, is_true=True)
+
+
+@torch.no_grad()
+def go_on(
     student: CausalDiT,
-    given: Tensor,
-    actions: Tensor,
+    dream: Dream,
+    frames: int,
     sigmas: Sequence[float],
     exit_step: int,
     sampler: Sampler = consistency,
 ) -> Rollout:
-    """Dream on from given frames with the path of play, noting each frame's input at the exit step."""
-    frames = actions.shape[1] - given.shape[1]
-    b, g = given.shape[:2]
-    cache = student.new_cache(b)
-    prefill(student, cache, given, actions[:, :g])
-    noise = torch.randn(frames, len(sigmas), b, 1, *given.shape[2:], device=given.device)
+    """The dream's next window, by the path of play, noting each frame's input at the exit step."""
+    given, g = dream.last, dream.last.shape[1]
+    actions = dream.actions[:, : g + frames]
+    noise = torch.randn(frames, len(sigmas), len(given), 1, *given.shape[2:], device=given.device)
     exits: list[Tensor] = []
 
     def record(t: int, step: int, xt: Tensor) -> None:
         if step == exit_step:
             exits.append(xt)
 
-    dreamed = rollout(student, cache, actions[:, g:], sigmas, lambda t, step: noise[t, step], sampler, record)
-    return Rollout(given, dreamed, torch.cat(exits, 1), sigmas[exit_step], actions)
+    dreamed = rollout(student, dream.cache, actions[:, g:], sigmas, lambda t, step: noise[t, step], sampler, record)
+    run = Rollout(given, dreamed, torch.cat(exits, 1), sigmas[exit_step], actions, dream.is_true)
+    dream.last = torch.cat([given, dreamed], 1)[:, -g:]
+    dream.actions, dream.is_true = dream.actions[:, frames:], False
+    return run
 
 
 def replay(student: CausalDiT, run: Rollout) -> Tensor:
     """x0 (B, F, C, h, w) of the exit step again, in one teacher-forced pass over the dreamed past, with gradients.
 
-    They flow through the weights that make the past's keys and values, not into the past's latents.
+    They flow through the weights that make the past's keys and values, not into the past's latents. Of a later window
+    it sees no more of the past than the frames before it that the rollout has.
     """
-    g = run.given.shape[1]
-    past = run.past
-    context = Context(past, torch.zeros(past.shape[:2], device=past.device), run.actions)
-    # Given frames have no exit state: their places are filled with themselves and dropped.
-    xt = torch.cat([past[:, 1:g], run.exits], 1)
-    sigma = torch.full(xt.shape[:2], run.sigma, device=xt.device)
-    v = forced_velocity(student, context, xt, sigma)
-    return x0_from_velocity(run.exits, v[:, g - 1 :], sigma[:, g - 1 :])
+    sigma = torch.full(run.exits.shape[:2], run.sigma, device=run.exits.device)
+    return x0_from_velocity(run.exits, causal_score(student, run.exits, sigma, run), sigma)
 
 
 def bidirectional_score(model: CausalDiT, xt: Tensor, sigma: Tensor, run: Rollout) -> Tensor:
-    """v (B, F, ...) of the dreamed frames from the whole clip, the given frames clean before them."""
+    """v (B, F, ...) of the dreamed frames from the whole clip: with the given frames clean before them where they are
+    true ones, and without them where they are dreamed, so that a window is measured against reality alone.
+    """
     g = run.given.shape[1]
+    if not run.is_true:
+        return clip_velocity(model, xt, sigma, run.actions[:, g:])
     zeros = torch.zeros(run.given.shape[:2], device=xt.device)
     v = clip_velocity(model, torch.cat([run.given, xt], 1), torch.cat([zeros, sigma], 1), run.actions)
     return v[:, g:]
@@ -121,12 +159,9 @@ def bidirectional_score(model: CausalDiT, xt: Tensor, sigma: Tensor, run: Rollou
 
 def causal_score(model: CausalDiT, xt: Tensor, sigma: Tensor, run: Rollout) -> Tensor:
     """v (B, F, ...) of each dreamed frame from the clean dreamed past before it."""
-    g = run.given.shape[1]
     past = run.past
     context = Context(past, torch.zeros(past.shape[:2], device=past.device), run.actions)
-    filler = past[:, 1:g]
-    levels = torch.cat([torch.full(filler.shape[:2], 0.5, device=xt.device), sigma], 1)
-    return forced_velocity(model, context, torch.cat([filler, xt], 1), levels)[:, g - 1 :]
+    return forced_velocity(model, context, xt, sigma, first=run.given.shape[1])
 
 
 SCORES: dict[str, Score] = {"bidirectional": bidirectional_score, "causal": causal_score}

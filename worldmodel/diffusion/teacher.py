@@ -25,18 +25,19 @@ class Context(NamedTuple):
     actions: Tensor
 
 
-def forced_velocity(model: CausalDiT, context: Context, xt: Tensor, sigma: Tensor) -> Tensor:
-    """v of the noisy frames 1..T, all in one pass with the clean half.
+def forced_velocity(model: CausalDiT, context: Context, xt: Tensor, sigma: Tensor, *, first: int = 1) -> Tensor:
+    """v of the noisy frames first..T, all in one pass with the clean half.
 
-    xt (B, R T, C, h, w), sigma (B, R T): R independent noise draws one after another.
+    xt (B, R n, C, h, w), sigma (B, R n): R independent noise draws of these n = T + 1 - first frames, one after
+    another.
     """
     frames = context.latents.shape[1]
-    draws = xt.shape[1] // frames
-    mask = forcing_mask(frames, draws, model.config.sight.key, xt.device)
+    draws = xt.shape[1] // (frames + 1 - first)
+    mask = forcing_mask(frames, draws, model.config.sight.key, xt.device, first=first)
     v = model(
         torch.cat([context.latents, xt], 1),
         torch.cat([context.sigma, sigma], 1),
-        torch.cat([context.actions[:, :-1], *[context.actions[:, 1:]] * draws], 1),
+        torch.cat([context.actions[:, :-1], *[context.actions[:, first:]] * draws], 1),
         mask,
     )
     return v[:, frames:]
@@ -95,7 +96,7 @@ def own_past(model: CausalDiT, context: Context, target: Tensor, config: NoiseCo
 
 
 @lru_cache(maxsize=16)
-def forcing_mask(frames: int, draws: int, sight: SightKey, device: torch.device) -> Mask:
-    """The teacher-forcing mask of clean frames 0..T-1 and noisy frames 1..T."""
+def forcing_mask(frames: int, draws: int, sight: SightKey, device: torch.device, *, first: int = 1) -> Mask:
+    """The teacher-forcing mask of clean frames 0..T-1 and noisy frames first..T."""
     with torch.inference_mode(False):  # kept for later passes, which may need gradients
-        return teacher_forcing(range(frames), range(1, frames + 1), Sight.of(sight), draws=draws).to(device)
+        return teacher_forcing(range(frames), range(first, frames + 1), Sight.of(sight), draws=draws).to(device)

@@ -3,7 +3,7 @@
 Dreamers       the student, its one-step self, its teacher
 measure        everything, in order; passes: how much that is
 short_dreams   the rows
-long_dreams    minutes under the real run's actions; piloted_dreams: under a pilot's
+dreamt         long runs under the real ones' actions; long_dreams: their figures; piloted_dreams: under a pilot's
 looked         looks away and back
 
 Not here: what is read off the rows (figures.py), gates and pages (gates.py, report.py, page.py).
@@ -25,7 +25,7 @@ from worldmodel.evaluation.flight import fly
 from worldmodel.evaluation.latency import side_by_side
 from worldmodel.evaluation.memory import remembered
 from worldmodel.evaluation.quality import diversity, nearest, traits
-from worldmodel.evaluation.reference import NEAR_DEGREES, SHEET_SECONDS, Looks, Reference, Shorts
+from worldmodel.evaluation.reference import NEAR_DEGREES, SHEET_SECONDS, Longs, Looks, Reference, Shorts
 from worldmodel.evaluation.statistics import ratio_of_sums
 
 TIMED_FRAMES = 40
@@ -166,23 +166,31 @@ def looked(dreamer: Dreamer, part: Looks) -> tuple[dict[str, Any], Rows]:
     return {"memory": memory, "away": away, "frames": steps}, {"real": part.frames, "student": shown}
 
 
+def dreamt(dreamer: Dreamer, part: Longs, stride: int) -> tuple[np.ndarray, list[np.ndarray], int]:
+    """Long runs dreamt on under the real ones' actions: traits (R, L, 3) of every frame, every stride-th frame of each
+    run, and how many latent frames were not finite.
+    """
+    measured, sheets, broken = [], [], 0
+    for k, context in enumerate(part.context):  # one at a time in memory, as many as the dreamer takes in the dream
+        if k % dreamer.batch == 0:
+            own = slice(k, k + dreamer.batch)
+            seeds = range(k, len(part.context))[: dreamer.batch]
+            latents = dream(dreamer, part.context[own], part.actions[own], seeds)
+            broken += int((~latents.isfinite().all((2, 3, 4))).sum())
+        clip = decode(dreamer, latents[k % dreamer.batch])
+        measured.append(traits(np.concatenate([context[-1:], clip]))[1:])
+        sheets.append(clip[::stride].copy())
+    return np.stack(measured), sheets, broken
+
+
 def long_dreams(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Figures of all long runs (figures.long_figures), and for the contact sheet the real and dreamt frames (two lists
     in one, every 2 s) of the shortest kind's run whose late sharpness is the median.
     """
     looks, kept, broken = {}, {}, 0
     for seconds, part in reference.longs.items():
-        measured, sheets = [], []
-        for k, context in enumerate(part.context):  # one at a time in memory, as many as the dreamer takes in the dream
-            if k % dreamer.batch == 0:
-                own = slice(k, k + dreamer.batch)
-                seeds = range(k, len(part.context))[: dreamer.batch]
-                latents = dream(dreamer, part.context[own], part.actions[own], seeds)
-                broken += int((~latents.isfinite().all((2, 3, 4))).sum())
-            clip = decode(dreamer, latents[k % dreamer.batch])
-            measured.append(traits(np.concatenate([context[-1:], clip]))[1:])
-            sheets.append(clip[:: round(SHEET_SECONDS * reference.fps)].copy())
-        looks[seconds], kept[seconds] = np.stack(measured), sheets
+        looks[seconds], kept[seconds], spoilt = dreamt(dreamer, part, round(SHEET_SECONDS * reference.fps))
+        broken += spoilt
     real = {s: part.traits for s, part in reference.longs.items()}
     figures = read_off.long_figures(looks, real, [*real.values()], reference.fps)
     figures["not_finite_frames"] = broken

@@ -1,0 +1,118 @@
+"""What levels and noise do to minutes: some of the manifest's long runs, dreamt in several ways, a line for each way.
+
+python -m train.drift world=doom_garden             as it is played: out/drift/doom_garden-1.png and a line
+python -m train.drift world=doom_garden 'ways=[{sigmas: [1], noise_scale: 1}, {sigmas: [1, 0.5], noise_scale: 1.1}]'
+python -m train.drift run=runs/doom_garden/dmd weights=best tokenizer=assets/worlds/doom_garden \\
+    'ways=[{sigmas: [1], noise_scale: 1}]'
+
+Minutes instead of train.evaluate's quarter of an hour: for choosing, not for reporting. The real runs are those of
+train.reference, which are played where they are missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from train.cli import stage
+from train.evaluate import student_of
+from train.reference import manifest_of, reality
+from worldmodel import load
+from worldmodel.config import typed
+from worldmodel.data.video import contact_sheet, save_image
+from worldmodel.diffusion.rollout import consistency
+from worldmodel.evaluation.dreamer import Dreamer
+from worldmodel.evaluation.drift import Limits, Relative, limits, relative, survived
+from worldmodel.evaluation.manifest import ProbesConfig, TierConfig
+from worldmodel.evaluation.protocol import dreamt
+from worldmodel.evaluation.reference import Longs
+from worldmodel.games import GameConfig
+
+SHEET_SECONDS = 4.0
+
+
+@dataclass(kw_only=True)
+class WayConfig:
+    """Noise levels of a frame, and how loud the noise between them is."""
+
+    sigmas: list[float]
+    noise_scale: float
+
+
+@dataclass(kw_only=True)
+class Config:
+    """See conf/drift.yaml."""
+
+    game: GameConfig
+    probes: ProbesConfig
+    tier: TierConfig
+    world: str | None
+    world_tier: str
+    run: str | None
+    weights: str
+    tokenizer: str
+    ways: list[WayConfig]
+    seconds: int
+    runs: int
+    reference: str
+    out: str
+    half: bool
+
+    def __post_init__(self) -> None:
+        if (self.world is None) == (self.run is None):
+            raise ValueError("say what is to be dreamt with: world=doom_garden, or run=runs/doom_garden/consistency")
+        if self.run and not self.ways:
+            raise ValueError("a run has no way of play of its own: ways=[{sigmas: [1.0], noise_scale: 1.0}]")
+        if not 0 < self.runs <= self.tier.long.get(self.seconds, 0):
+            raise ValueError(f"the tier has runs of {dict(self.tier.long)} (seconds: number), not {self.runs} of "
+                             f"{self.seconds} s")  # fmt: skip
+
+
+def line(ratios: Relative, within: Limits) -> str:
+    """Sharpness, brightness and motion beside the real runs' means: medians over the runs, and who survives."""
+    alive = survived(ratios, within)
+
+    def three(values: np.ndarray) -> str:
+        return " / ".join(f"{value:.2f}" for value in np.median(values, 0))
+
+    return (
+        f"first 4 s {three(ratios.segments[:, 0])}  last 4 s {three(ratios.segments[:, -1])}  last 20 s "
+        f"{three(ratios.end)}  survive {alive.sum()} of {len(alive)} ({''.join('x' if a else '.' for a in alive)})"
+    )
+
+
+@stage("drift")
+def main(raw: DictConfig) -> None:
+    """Print a line a way: sharpness / brightness / motion beside reality; save its sheet, a row a run."""
+    cfg = typed(Config, raw)
+    world = load(cfg.world, cfg.world_tier) if cfg.world else None
+    model, tokenizer = student_of(world, cfg.run, cfg.weights, cfg.tokenizer)
+    dtype = torch.bfloat16 if cfg.half else torch.float32
+    manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
+    reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.reference))
+    recorded, fps = [part.traits for part in reference.longs.values()], reference.fps
+    part = Longs(**{name: value[: cfg.runs] for name, value in vars(reference.longs[cfg.seconds]).items()})
+    dreamer = Dreamer(
+        model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=cfg.runs, sigmas=[],
+        sampler=consistency,
+    )  # fmt: skip
+    own = WayConfig(sigmas=world.sigmas[world.steps], noise_scale=world.noise_scale) if world else None
+    name, out = Path(str(cfg.world or cfg.run)).name, Path(cfg.out)
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"{name}: {cfg.runs} runs of {cfg.seconds} s; sharpness / brightness / motion beside the real runs'")
+    for way in cfg.ways or [own] if own else cfg.ways:
+        judged = replace(dreamer, sigmas=way.sigmas, sampler=partial(consistency, noise_scale=way.noise_scale))
+        traits, films, _ = dreamt(judged, part, round(SHEET_SECONDS * fps))
+        text = ",".join(f"{sigma:g}" for sigma in way.sigmas) + f" at {way.noise_scale:g}"
+        print(f"{text:12s} {line(relative(traits, part.traits, fps), limits(recorded, fps, cfg.seconds))}", flush=True)
+        path = out / f"{name}-{text.replace(' ', '-')}.png"
+        save_image(path, contact_sheet([frame for film in films for frame in film], columns=len(films[0])))
+
+
+if __name__ == "__main__":
+    main()
