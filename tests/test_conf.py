@@ -13,7 +13,7 @@ from worldmodel.config import plain, typed
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-NEEDED = {"evaluate": ["run=runs/some"]}  # what a script asks of its caller
+NEEDED = {"evaluate": ["run=runs/some"], "drift": ["world=doom_garden"]}  # what a script asks of its caller
 FITS = {"tokens=doom": ["game=doom"]}  # options that fit some others only
 FOLDERS = {path.parent for path in CONF.rglob("*.yaml")} - {CONF}
 GROUPS = {folder.relative_to(CONF).as_posix(): sorted(f.stem for f in folder.glob("*.yaml")) for folder in FOLDERS}
@@ -79,6 +79,20 @@ def test_what_a_recipe_tells_a_stage_the_stage_understands(recipe):
 def test_a_world_takes_its_game_s_recipe_or_another():
     assert composed("world", "game=racer").budget == composed("world", "recipe=racer").budget == 90
     assert composed("world", "game=doom", "recipe=racer").budget == 90
+
+
+def test_a_world_takes_its_stages_in_the_order_that_a_recipe_gives():
+    late = "stages=[collect,tokenizer,latents,teacher,consistency,bidirectional,dmd,export]"
+    cfg = typed(
+        schema("world"),
+        composed("world", late, "shares.tokenizer=0", "shares.bidirectional=0.1", "overrides.dmd=['dmd.windows=2']"),
+    )
+    lines = importlib.import_module("train.world").commands(cfg, "doom", "small")
+    named = [line[2].removeprefix("train.") for line in lines]
+    assert named == ["collect", "latents", "teacher", "consistency", "bidirectional", "dmd", "export"]
+    assert lines[5][-1] == "dmd.windows=2"
+    with pytest.raises(ValueError, match="stages is an order of"):
+        typed(schema("world"), composed("world", "stages=[collect,export]"))
 
 
 def test_a_tokenizer_takes_its_game_s_tokens_or_none():

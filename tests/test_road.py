@@ -45,7 +45,8 @@ def road(folder):
         ],
         "dmd": [
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
-            "dmd.given=2", "dmd.frames=3", "dmd.windows=2", "dmd.dreams=2", "dmd.critic_warmup=2", "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
+            "dmd.given=2", "dmd.frames=3", "dmd.windows=2", "dmd.dreams=2", "dmd.critic_warmup=2",
+            "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
         ],
         "export": [
             f"student={runs}/dmd", f"teacher={runs}/teacher", tokenizer, f"data={data}",
@@ -127,9 +128,9 @@ def test_minutes_are_dreamt_in_several_ways(walked):
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout.count("of 2 (") == 2
     assert {path.name for path in (folder / "drift").glob("*.png")} == {"toy-1-at-1.png", "toy-1,0.5-at-1.1.png"}
-    refused = run("train.drift", *short, f"world={folder}/toy", "runs=3")
+    refused = run("train.drift", *short, f"world={folder}/toy", "seconds=60")
     assert refused.returncode != 0
-    assert "not 3 of 4 s" in refused.stderr
+    assert "no run of 60 s" in refused.stderr
 
 
 TINY = [

@@ -68,9 +68,8 @@ class Config:
             raise ValueError("say what is to be dreamt with: world=doom_garden, or run=runs/doom_garden/consistency")
         if self.run and not self.ways:
             raise ValueError("a run has no way of play of its own: ways=[{sigmas: [1.0], noise_scale: 1.0}]")
-        if not 0 < self.runs <= self.tier.long.get(self.seconds, 0):
-            raise ValueError(f"the tier has runs of {dict(self.tier.long)} (seconds: number), not {self.runs} of "
-                             f"{self.seconds} s")  # fmt: skip
+        if self.runs < 1:
+            raise ValueError(f"runs={self.runs} must be at least 1")
 
 
 def line(ratios: Relative, within: Limits) -> str:
@@ -96,15 +95,17 @@ def main(raw: DictConfig) -> None:
     manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
     reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.reference))
     recorded, fps = [part.traits for part in reference.longs.values()], reference.fps
+    if cfg.seconds not in reference.longs:
+        raise ValueError(f"no run of {cfg.seconds} s in this tier: {dict(cfg.tier.long)} (seconds: number)")
     part = Longs(**{name: value[: cfg.runs] for name, value in vars(reference.longs[cfg.seconds]).items()})
     dreamer = Dreamer(
-        model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=cfg.runs, sigmas=[],
+        model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=len(part.context), sigmas=[],
         sampler=consistency,
     )  # fmt: skip
     own = WayConfig(sigmas=world.sigmas[world.steps], noise_scale=world.noise_scale) if world else None
     name, out = Path(str(cfg.world or cfg.run)).name, Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
-    print(f"{name}: {cfg.runs} runs of {cfg.seconds} s; sharpness / brightness / motion beside the real runs'")
+    print(f"{name}: {len(part.context)} runs of {cfg.seconds} s; sharpness / brightness / motion beside the real runs'")
     for way in cfg.ways or [own] if own else cfg.ways:
         judged = replace(dreamer, sigmas=way.sigmas, sampler=partial(consistency, noise_scale=way.noise_scale))
         traits, films, _ = dreamt(judged, part, round(SHEET_SECONDS * fps))

@@ -29,10 +29,13 @@ class Config:
     game: GameConfig
     model: ModelConfig
     budget: float
+    stages: list[str]
     shares: dict[str, float]
     overrides: dict[str, list[str]]
 
     def __post_init__(self) -> None:
+        if sorted(self.stages) != sorted(STAGES):
+            raise ConfigError(f"world: stages is an order of {', '.join(STAGES)}, got {', '.join(self.stages)}")
         unknown = (set(self.shares) | set(self.overrides)) - set(STAGES)
         if unknown:
             raise ConfigError(f"world: no stage is called {sorted(unknown)}; the stages are {', '.join(STAGES)}")
@@ -45,7 +48,7 @@ def commands(cfg: Config, game: str, model: str) -> list[list[str]]:
     consistency student is exported.
     """
     lines = []
-    for name in STAGES:
+    for name in cfg.stages:
         share = cfg.shares.get(name)
         if share == 0:
             continue
