@@ -1,6 +1,6 @@
 """What levels and noise do to minutes: some of the manifest's long runs, dreamt in several ways, a line for each way.
 
-python -m train.drift world=doom_garden             as it is played: out/drift/doom_garden-1.png and a line
+python -m train.drift world=doom_garden     as it is played: a line, and out/drift/doom_garden-1-at-1.png
 python -m train.drift world=doom_garden 'ways=[{sigmas: [1], noise_scale: 1}, {sigmas: [1, 0.5], noise_scale: 1.1}]'
 python -m train.drift run=runs/doom_garden/dmd weights=best tokenizer=assets/worlds/doom_garden \\
     'ways=[{sigmas: [1], noise_scale: 1}]'
