@@ -95,6 +95,12 @@ def test_a_world_takes_its_stages_in_the_order_that_a_recipe_gives():
         typed(schema("world"), composed("world", "stages=[collect,export]"))
 
 
+@pytest.mark.parametrize("given", ["[3, 1]", "[-1, 2]", "[0, 16]"])
+def test_a_bidirectional_model_is_given_some_frames_and_never_all(given):
+    with pytest.raises(ValueError, match="two numbers in order"):
+        typed(schema("bidirectional"), composed("bidirectional", f"given={given}"))
+
+
 def test_a_tokenizer_takes_its_game_s_tokens_or_none():
     assert composed("tokenizer", "game=doom").tokenizer.patch == 20
     assert composed("tokenizer", "game=doom", "tokenizer.patch=40").tokenizer.patch == 40

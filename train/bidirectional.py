@@ -40,6 +40,10 @@ class Config:
     loop: LoopConfig
     run: RunConfig
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.given[0] <= self.given[1] < self.clips.frames:
+            raise ValueError(f"given={list(self.given)} must be two numbers in order, from 0 to below clips.frames")
+
 
 @stage("bidirectional")
 def main(raw: DictConfig) -> None:

@@ -20,7 +20,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.evaluate import student_of
+from train.evaluate import Judged
 from train.reference import manifest_of, reality
 from worldmodel import load
 from worldmodel.config import typed
@@ -28,10 +28,8 @@ from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.diffusion.rollout import consistency
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.drift import Limits, Relative, limits, relative, survived
-from worldmodel.evaluation.manifest import ProbesConfig, TierConfig
 from worldmodel.evaluation.protocol import dreamt
 from worldmodel.evaluation.reference import Longs
-from worldmodel.games import GameConfig
 
 SHEET_SECONDS = 4.0
 
@@ -45,17 +43,9 @@ class WayConfig:
 
 
 @dataclass(kw_only=True)
-class Config:
+class Config(Judged):
     """See conf/drift.yaml."""
 
-    game: GameConfig
-    probes: ProbesConfig
-    tier: TierConfig
-    world: str | None
-    world_tier: str
-    run: str | None
-    weights: str
-    tokenizer: str
     ways: list[WayConfig]
     seconds: int
     runs: int
@@ -64,8 +54,7 @@ class Config:
     half: bool
 
     def __post_init__(self) -> None:
-        if (self.world is None) == (self.run is None):
-            raise ValueError("say what is to be dreamt with: world=doom_garden, or run=runs/doom_garden/consistency")
+        super().__post_init__()
         if self.run and not self.ways:
             raise ValueError("a run has no way of play of its own: ways=[{sigmas: [1.0], noise_scale: 1.0}]")
         if self.runs < 1:
@@ -90,7 +79,7 @@ def main(raw: DictConfig) -> None:
     """Print a line a way: sharpness / brightness / motion beside reality; save its sheet, a row a run."""
     cfg = typed(Config, raw)
     world = load(cfg.world, cfg.world_tier) if cfg.world else None
-    model, tokenizer = student_of(world, cfg.run, cfg.weights, cfg.tokenizer)
+    model, tokenizer = cfg.student(world)
     dtype = torch.bfloat16 if cfg.half else torch.float32
     manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
     reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.reference))

@@ -46,8 +46,8 @@ from worldmodel.tokenizer.autoencoder import Tokenizer
 
 
 @dataclass(kw_only=True)
-class Config:
-    """See conf/evaluate.yaml."""
+class Judged:
+    """Who is judged, a world's student or a run's network, and beside which runs of which game."""
 
     game: GameConfig
     probes: ProbesConfig
@@ -57,6 +57,22 @@ class Config:
     run: str | None
     weights: str
     tokenizer: str
+
+    def __post_init__(self) -> None:
+        if (self.world is None) == (self.run is None):
+            raise ValueError("say what is to be judged: world=doom_garden, or run=runs/doom_garden/consistency")
+
+    def student(self, world: World | None) -> tuple[CausalDiT, Tokenizer]:
+        """The world's student and tokenizer, or the run's network and the tokenizer of another run."""
+        if world:
+            return world.model, world.tokenizer
+        return load_model(str(self.run), self.weights), load_tokenizer(self.tokenizer)
+
+
+@dataclass(kw_only=True)
+class Config(Judged):
+    """See conf/evaluate.yaml."""
+
     sigmas: list[float]
     noise_scale: float
     teacher: str | None
@@ -76,20 +92,11 @@ class Config:
     batch: int
     gates: dict[str, Bounds]
 
-    def __post_init__(self) -> None:
-        if (self.world is None) == (self.run is None):
-            raise ValueError("say what is to be judged: world=doom_garden, or run=runs/doom_garden/consistency")
-
-
-def student_of(world: World | None, run: str | None, weights: str, tokenizer: str) -> tuple[CausalDiT, Tokenizer]:
-    """Who is judged: a world's student and tokenizer, or a run's network and the tokenizer of another run."""
-    return (world.model, world.tokenizer) if world else (load_model(str(run), weights), load_tokenizer(tokenizer))
-
 
 def dreamers(cfg: Config, world: World | None) -> Dreamers:
     """Student, one-step student and teacher, on their device."""
     many, one, noise_scale = cfg.sigmas, [1.0], cfg.noise_scale
-    model, tokenizer = student_of(world, cfg.run, cfg.weights, cfg.tokenizer)
+    model, tokenizer = cfg.student(world)
     if world:
         many, one, noise_scale = world.sigmas[world.steps], world.sigmas.get(1, one), world.noise_scale
     name = cfg.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
