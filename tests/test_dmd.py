@@ -6,8 +6,19 @@ from tiny import SHAPE, A, B, Counting, Flow, clip, network, no_grads
 
 from train.dmd import Dreams
 from worldmodel.diffusion import dmd
-from worldmodel.diffusion.dmd import DmdConfig, begin, critic_loss, dmd_gradient, generator_loss, go_on, replay
+from worldmodel.diffusion.dmd import (
+    DmdConfig,
+    begin,
+    critic_loss,
+    dmd_gradient,
+    generator_loss,
+    go_on,
+    opponent_loss,
+    recorded,
+    replay,
+)
 from worldmodel.diffusion.flow import add_noise
+from worldmodel.diffusion.opponent import Opponent, heard, pull
 from worldmodel.diffusion.rollout import consistency
 
 SCORES = pytest.mark.parametrize("score", ["bidirectional", "causal"])
@@ -17,7 +28,8 @@ SIGMAS = [1.0, 0.8, 0.5]
 
 def config(**changes):
     plain = {"sigmas": SIGMAS, "noise_scale": 1.0, "given": GIVEN, "frames": FRAMES, "score": "bidirectional",
-             "windows": 3, "dreams": 2, "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0}  # fmt: skip
+             "windows": 3, "dreams": 2, "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0,
+             "opponent": 0.0}  # fmt: skip
     return DmdConfig(**plain | changes)
 
 
@@ -271,8 +283,63 @@ def test_scores_are_asked_at_levels_of_a_clip_or_of_a_frame(score):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"score": "both"}, {"sigmas": [0.9, 0.5]}, {"sigmas": [1.0, 0.3, 0.5]}, {"windows": 0}, {"dreams": 0}]
+    "wrong",
+    [
+        {"score": "both"},
+        {"sigmas": [0.9, 0.5]},
+        {"sigmas": [1.0, 0.3, 0.5]},
+        {"windows": 0},
+        {"dreams": 0},
+        {"opponent": -1.0},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="dmd"):
         config(**wrong)
+
+
+@SCORES
+def test_an_opponent_pulls_as_long_as_it_may_and_moves_only_the_student(score, monkeypatch):
+    student, real, fake = (network() for _ in range(3))
+    run, seen = dreamt(student), []
+    x = replay(student, run).detach().requires_grad_()
+    monkeypatch.setattr(dmd, "dmd_gradient", lambda *inputs: seen.append(dmd_gradient(*inputs)) or seen[-1])
+    opponent = Opponent(fake.config.width)
+    generator_loss(x, real, fake, run, config(score=score, opponent=0.5), opponent).backward()
+    pulled = (x.grad * x.numel() - seen[0]).flatten(1).norm(dim=1)
+    torch.testing.assert_close(pulled, 0.5 * seen[0].flatten(1).norm(dim=1), rtol=1e-3, atol=0)
+    assert all(no_grads(model) for model in (student, real, fake, opponent))
+
+
+def test_an_opponent_tells_play_from_dreams_and_pulls_towards_play():
+    """Its features are of a network with random weights; dreams are brighter by two than what is recorded."""
+    fake, run = network(), dreamt(network())
+    opponent, config_ = Opponent(fake.config.width), config(opponent=1.0, shift=1.0)
+    optimizer = torch.optim.Adam(opponent.parameters(), 1e-2)
+    play = torch.randn_like(run.dreamed)
+    losses = []
+    for _ in range(120):
+        true = run._replace(dreamed=torch.randn_like(play))
+        loss = opponent_loss(opponent, fake, torch.randn_like(play) + 2, run, true, config_)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert no_grads(fake)
+    assert sum(losses[-20:]) / 20 < 0.8 * losses[0]
+    x = (torch.randn_like(play) + 2).requires_grad_()
+    generator_loss(x, fake, fake, run, config_, opponent)  # equal scores: nothing to measure a pull by
+    tokens = heard(fake, lambda: dmd.SCORES[config_.score](fake, x, torch.full(x.shape[:2], 0.3), run))
+    assert pull(opponent, tokens, x, torch.ones_like(x), 1.0).mean() > 0
+
+
+def test_a_window_of_recorded_play_is_a_rollout_of_one_clip():
+    run = dreamt(network())
+    latents, actions = clip(GIVEN + FRAMES + 5)
+    true = recorded(latents, actions, run)
+    assert true.dreamed.shape == run.dreamed.shape
+    whole = torch.cat([true.given, true.dreamed], 1)
+    places = [at for at in range(6) if torch.equal(latents[:, at : at + GIVEN + FRAMES], whole)]
+    assert len(places) == 1
+    assert torch.equal(true.actions, actions[:, places[0] : places[0] + GIVEN + FRAMES])
+    assert recorded(latents, actions, run._replace(is_true=False)).is_true is False

@@ -10,7 +10,7 @@ from worldmodel.action import Action
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.rerun import Rerun
 from worldmodel.games import GameConfig, open_game
-from worldmodel.games.doom import _walls
+from worldmodel.games.doom import MONSTERS, _walls
 from worldmodel.games.players import PlayersConfig, mix
 
 pytest.importorskip("vizdoom")
@@ -126,13 +126,27 @@ def levels():
 def test_a_seed_chooses_the_level_and_frames_are_the_middle_of_the_picture(levels):
     config, game = levels
     seen = {}
-    for seed in range(8):
+    for seed in range(20):
         frame = game.reset(seed=seed)
         seen[seed] = (game._level, frame)
         assert frame.shape == (120, 160, 3)
         assert frame.std() > 3
     assert {level for level, _ in seen.values()} == {*config.doom.levels, *config.doom.plans()}
     assert np.array_equal(game.reset(seed=3), seen[3][1])
+
+
+def test_the_easiest_skill_has_fewer_monsters(levels):
+    config, easy = levels
+    with pytest.raises(ValueError, match=r"doom\.skill must be 1 to 5"):
+        dataclasses.replace(config.doom, skill=0)
+
+    def monsters(game):
+        game.reset(seed=next(seed for seed in range(20) if config.doom.level(seed) == config.doom.levels[0]))
+        return sum(thing.name in MONSTERS for thing in game._game.get_state().objects)
+
+    hard = open_game(dataclasses.replace(config, doom=dataclasses.replace(config.doom, skill=4)))
+    assert 0 < monsters(easy) < monsters(hard)
+    hard.close()
 
 
 def test_a_glance_turns_away_and_back(game):

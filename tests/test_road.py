@@ -45,7 +45,7 @@ def road(folder):
         ],
         "dmd": [
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
-            "dmd.given=2", "dmd.frames=3", "dmd.windows=2", "dmd.dreams=2", "dmd.critic_warmup=2",
+            "dmd.given=2", "dmd.frames=3", "dmd.windows=2", "dmd.dreams=2", "dmd.critic_warmup=2", "dmd.opponent=0.5",
             "dmd.critic_steps=1", *dream, *lasting("dmd", 2, 2),
         ],
         "export": [

@@ -4,12 +4,12 @@
     Run the same command again to continue where it stopped.
 
 A step is one update of the student and critic_steps of the fake score. It is short and watched: the weights whose
-preview measured best are kept beside the last ones.
+preview measured best are kept beside the last ones. dmd.opponent > 0: an opponent learns beside the critic.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,19 @@ from train.load import load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, LatentClips, of_one_length
-from worldmodel.diffusion.dmd import DmdConfig, Dream, Rollout, begin, critic_loss, generator_loss, go_on, replay
+from worldmodel.diffusion.dmd import (
+    DmdConfig,
+    Dream,
+    Rollout,
+    begin,
+    critic_loss,
+    generator_loss,
+    go_on,
+    opponent_loss,
+    recorded,
+    replay,
+)
+from worldmodel.diffusion.opponent import Opponent
 from worldmodel.diffusion.rollout import Sampler, consistency
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT
@@ -45,6 +57,7 @@ class Config:
     shares: dict[str, float]
     optimizer: OptimizerConfig
     critic_optimizer: OptimizerConfig
+    opponent_optimizer: OptimizerConfig
     ema: float
     dmd: DmdConfig
     preview: StudentPreviewConfig
@@ -118,6 +131,31 @@ class Dreams:
         return go_on(self.student, dream, d.frames, d.sigmas, exit_step, sampler)
 
 
+class Critics:
+    """The fake score and the opponent, each with its optimizer: what learns beside the student."""
+
+    def __init__(self, cfg: Config, device: torch.device) -> None:
+        self.config = cfg.dmd
+        self.fake = load_teacher(cfg.real_score).to(device)
+        self.opponent = Opponent(self.fake.config.width).to(device)
+        self.critic = Optimizer(self.fake, cfg.critic_optimizer)
+        self.marking = Optimizer(self.opponent, cfg.opponent_optimizer)
+        self.state = {"fake": self.fake, "critic": self.critic, "opponent": self.opponent, "marking": self.marking}
+
+    def teach(self, step: int, progress: float, pool: Pool, played: Clip) -> dict[str, Any]:
+        """The updates that belong to one of the student, on its last rollouts and on recorded play; mean losses."""
+        d, losses = self.config, defaultdict(list)
+        for i in range(d.critic_steps if step else d.critic_warmup):
+            k = step * d.critic_steps + i
+            past, x = pool.entries[int(torch.randint(len(pool.entries), ()))]
+            losses["critic"].append(self.critic.step(critic_loss(self.fake, x, past, d), k, progress)["loss"])
+            if d.opponent:
+                true = recorded(played.latents, played.actions, past)
+                loss = opponent_loss(self.opponent, self.fake, x, past, true, d)
+                losses["opponent"].append(self.marking.step(loss, k, progress)["loss"])
+        return {name: sum(values) / len(values) for name, values in losses.items()}
+
+
 @stage("dmd")
 def main(raw: DictConfig) -> None:
     """Alternate: one rollout, one update of the student, several of the fake score."""
@@ -127,37 +165,28 @@ def main(raw: DictConfig) -> None:
                         seed=cfg.run.seed)  # fmt: skip
     run = start("dmd", cfg.run, plain(raw) | model_config(cfg.student))
     student = load_model(cfg.student).to(run.device)
-    real, fake = (load_teacher(cfg.real_score).to(run.device) for _ in range(2))
-    real.requires_grad_(False)
+    real = load_teacher(cfg.real_score).to(run.device).requires_grad_(False)
+    critics = Critics(cfg, run.device)
     ema = EMA(student, cfg.ema)
     best = Best(ema)
-    optimizer, critic = Optimizer(student, cfg.optimizer), Optimizer(fake, cfg.critic_optimizer)
+    optimizer = Optimizer(student, cfg.optimizer)
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
                       frames=cfg.preview.frames)  # fmt: skip
     pool = Pool(d.pool)
     sampler = partial(consistency, noise_scale=d.noise_scale)
     dreams = Dreams(student, d)
 
-    def dream(batch: Clip) -> Rollout:
-        latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
-        return dreams.next(latents, actions, int(torch.randint(len(d.sigmas), ())), sampler)
-
-    def teach_critic(step: int) -> Any:
-        past, x = pool.entries[int(torch.randint(len(pool.entries), ()))]
-        return critic.step(critic_loss(fake, x, past, d), step, run.progress)["loss"]
-
     def update(step: int, batch: Clip) -> dict[str, Any]:
+        latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
-            past = dream(batch)
+            past = dreams.next(latents, actions, int(torch.randint(len(d.sigmas), ())), sampler)
             x = replay(student, past)
             pool.entries.append((past, x.detach()))
-            losses = [
-                teach_critic(step * d.critic_steps + i) for i in range(d.critic_steps if step else d.critic_warmup)
-            ]
-            loss = generator_loss(x, real, fake, past, d)
+            losses = critics.teach(step, run.progress, pool, Clip(latents, actions))
+            loss = generator_loss(x, real, critics.fake, past, d, critics.opponent if d.opponent else None)
         metrics = optimizer.step(loss, step, run.progress)
         ema.update(student, step)
-        return metrics | {"critic": sum(losses) / len(losses)}
+        return metrics | losses
 
     def look(step: int) -> None:
         figures = preview.measure(ema.model, cfg.preview.sigmas, sampler, run.dir / f"preview-{step:06d}.png")
@@ -171,10 +200,9 @@ def main(raw: DictConfig) -> None:
         "model": student,
         "ema": ema,
         "best": best,
-        "fake": fake,
         "pool": pool,
         "optimizer": optimizer,
-        "critic": critic,
+        **critics.state,
     }
     train(run, update, clips, state=state, loop=cfg.loop, preview=look)
 

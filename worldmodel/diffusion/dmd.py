@@ -6,6 +6,8 @@ begin, go_on          without gradients, through the path of play
 replay                one parallel pass with gradients that gives the exit step's x0 again (self gradient forcing)
 generator_loss        pulls the replayed frames from the fake score's opinion to the real score's
 critic_loss           keeps the fake score on what the student makes now
+opponent_loss         and likewise the opponent, which knows recorded play too
+recorded              a window of recorded play, as a rollout would leave it
 
 A score is a function (xt, sigma, rollout) -> v: of the bidirectional model over the clip, or of the causal teacher
 over the dreamed past. DMD: arXiv:2311.18828; self-rollout: Self Forcing, arXiv:2506.08009; later windows of long
@@ -23,6 +25,7 @@ from torch import Tensor
 
 from worldmodel.diffusion.bidirectional import clip_velocity
 from worldmodel.diffusion.flow import add_noise, shift, velocity, x0_from_velocity
+from worldmodel.diffusion.opponent import Opponent, heard, marking_loss, pull
 from worldmodel.diffusion.rollout import Sampler, consistency, prefill, rollout
 from worldmodel.diffusion.teacher import Context, forced_velocity
 from worldmodel.model.cache import KVCache
@@ -35,7 +38,8 @@ class DmdConfig:
     given: true frames a dream starts from; frames: of a window, which one update is of; windows: of a dream, before it
     begins anew; dreams: batches under way at once, of different ages, taken in turn; score: bidirectional or causal;
     critic_steps: fake-score updates to one of the student; pool: rollouts kept for the critic; critic_warmup:
-    fake-score updates before the first of the student; shift: of the scores' levels.
+    fake-score updates before the first of the student; shift: of the scores' levels; opponent: length of its pull
+    beside the scores', 0: there is none.
     """
 
     sigmas: list[float]
@@ -49,6 +53,7 @@ class DmdConfig:
     pool: int
     critic_warmup: int
     shift: float
+    opponent: float
 
     def __post_init__(self) -> None:
         if self.score not in ("bidirectional", "causal"):
@@ -57,6 +62,9 @@ class DmdConfig:
             raise ValueError(f"dmd.sigmas must descend from 1, got {self.sigmas}")
         if self.windows < 1 or self.dreams < 1:
             raise ValueError(f"dmd.windows and dmd.dreams must be at least 1, got {self.windows} and {self.dreams}")
+
+        if self.opponent < 0:
+            raise ValueError(f"dmd.opponent must be at least 0, got {self.opponent}")
 
     @property
     def length(self) -> int:
@@ -180,15 +188,20 @@ def dmd_gradient(x: Tensor, x0_real: Tensor, x0_fake: Tensor) -> Tensor:
     return (x0_fake - x0_real) / size.clamp_min(1e-3)
 
 
-def generator_loss(x: Tensor, real: CausalDiT, fake: CausalDiT, run: Rollout, config: DmdConfig) -> Tensor:
+def generator_loss(
+    x: Tensor, real: CausalDiT, fake: CausalDiT, run: Rollout, config: DmdConfig, opponent: Opponent | None = None
+) -> Tensor:
     """0.5 mean ||x - sg(x - gradient)||^2, whose derivative by x is gradient / numel."""
-    score = SCORES[config.score]
+    score, sigma, eps = SCORES[config.score], draw_levels(x, config), torch.randn_like(x)
     with torch.no_grad():
-        sigma = draw_levels(x, config)
-        xt = add_noise(x, torch.randn_like(x), sigma)
+        xt = add_noise(x, eps, sigma)
         x0_real, x0_fake = (x0_from_velocity(xt, score(m, xt, sigma, run), sigma) for m in (real, fake))
-        goal = x - dmd_gradient(x, x0_real, x0_fake)
-    return 0.5 * (x - goal).square().mean()
+        gradient = dmd_gradient(x, x0_real, x0_fake)
+    if opponent is not None:
+        leaf = x.detach().requires_grad_()
+        tokens = heard(fake, lambda: score(fake, add_noise(leaf, eps, sigma), sigma, run))
+        gradient = gradient + pull(opponent, tokens, leaf, gradient, config.opponent)
+    return 0.5 * (x - (x - gradient).detach()).square().mean()
 
 
 def critic_loss(fake: CausalDiT, x: Tensor, run: Rollout, config: DmdConfig) -> Tensor:
@@ -197,3 +210,26 @@ def critic_loss(fake: CausalDiT, x: Tensor, run: Rollout, config: DmdConfig) -> 
     sigma, eps = draw_levels(x, config), torch.randn_like(x)
     v = SCORES[config.score](fake, add_noise(x, eps, sigma), sigma, run)
     return (v - velocity(x, eps)).square().mean()
+
+
+def opponent_loss(
+    opponent: Opponent, fake: CausalDiT, x: Tensor, run: Rollout, true: Rollout, config: DmdConfig
+) -> Tensor:
+    """The opponent's loss on what the student makes, x (B, F, C, h, w), and on recorded play, under equal noise."""
+    sigma, eps = draw_levels(x, config), torch.randn_like(x)
+    score = SCORES[config.score]
+
+    def features(clip: Tensor, of: Rollout) -> Tensor:
+        return heard(fake, lambda: score(fake, add_noise(clip, eps, sigma), sigma, of))
+
+    with torch.no_grad():
+        dreamed, played = features(x, run), features(true.dreamed, true)
+    return marking_loss(opponent, played, dreamed)
+
+
+def recorded(latents: Tensor, actions: Tensor, like: Rollout) -> Rollout:
+    """A window of a recorded clip (B, T, ...) from anywhere in it, with as much given before it as a rollout has."""
+    g, frames = like.given.shape[1], like.dreamed.shape[1]
+    at = int(torch.randint(latents.shape[1] - g - frames + 1, ()))
+    given, true = latents[:, at : at + g], latents[:, at + g : at + g + frames]
+    return Rollout(given, true, true, 0.0, actions[:, at : at + g + frames], like.is_true)

@@ -45,7 +45,8 @@ class DoomConfig:
     """iwad: freedoom1 or freedoom2; levels: names of its maps, of which a seed chooses one, or the name for a drawn
     plan; rooms: levels made from seeds, played beside those; render: a ViZDoom resolution whose width is a whole
     multiple of the frame's (rows that are too many are cut off above and below); turn_degrees: a turn key's turn in
-    one step; mouse_degrees: the mouse's most; blur_texels: grain taken off walls and floors (doom_art; 0: none).
+    one step; mouse_degrees: the mouse's most; blur_texels: grain taken off walls and floors (doom_art; 0: none);
+    skill: 1 (few monsters) to 5 (many, fast ones that return).
     """
 
     iwad: str
@@ -57,10 +58,13 @@ class DoomConfig:
     turn_degrees: float
     mouse_degrees: float
     blur_texels: float
+    skill: int
     commands: list[str]
     players: PlayersConfig
 
     def __post_init__(self) -> None:
+        if not 1 <= self.skill <= 5:
+            raise ValueError(f"doom.skill must be 1 to 5, got {self.skill}")
         if not self.levels or (self.plan and (len(self.levels) > 1 or self.rooms)):
             raise ValueError(f"doom: name one level or more, and one only, no rooms, for a plan; got {self.levels}")
 
@@ -119,6 +123,7 @@ class Doom:
             write_wad(wad, plans)
             game.set_doom_scenario_path(str(wad))
         game.set_doom_map(config.levels[0])
+        game.set_doom_skill(config.skill)
         game.set_doom_config_path(str(Path(self._scratch.name) / "engine.ini"))
         game.set_screen_resolution(getattr(vzd.ScreenResolution, config.render))
         game.set_screen_format(vzd.ScreenFormat.RGB24)
