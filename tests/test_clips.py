@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from worldmodel.action import Action, ActionSpace
-from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips, of_one_length
+from worldmodel.action import Action, ActionError, ActionSpace
+from worldmodel.data.clips import ClipConfig, DatasetError, FramePool, LatentClips, of_one_length, told_of
 from worldmodel.data.episode import Meta, read_json, write_json
 from worldmodel.data.writer import EpisodeWriter
 
@@ -22,7 +22,9 @@ def cache(tmp_path):
         "lengths": np.asarray(LENGTHS),
     }
     save_file(tensors, tmp_path / "train-000.safetensors")
-    write_json(tmp_path / "latents.json", {"shards": {"train": ["train-000.safetensors"], "heldout": []}})
+    space = ActionSpace(("go", "turn")).to_json()
+    info = {"shards": {"train": ["train-000.safetensors"], "heldout": []}, "action_space": space}
+    write_json(tmp_path / "latents.json", info)
     return tmp_path
 
 
@@ -59,6 +61,25 @@ def test_some_steps_have_fewer_and_longer_clips(cache):
 def test_a_step_has_at_least_one_long_clip(cache):
     config = ClipConfig(frames=2, long=9, long_chance=1.0, shares={})
     assert LatentClips(cache, config, split="train", seed=1).batch(0, 1).latents.shape[:2] == (1, 9)
+
+
+def test_a_compass_turns_with_the_actions_and_begins_elsewhere_in_every_clip(cache):
+    info = read_json(cache / "latents.json")
+    space = ActionSpace(("go", "turn"), turns=(0.0, 0.01))
+    write_json(cache / "latents.json", info | {"action_space": space.to_json()})
+    clips = LatentClips(cache, of_one_length(4), split="train", seed=1, told=told_of(cache, compass=True))
+    actions = clips.batch(3, 50).actions
+    assert actions.shape == (50, 4, clips.num_actions) == (50, 4, 4)
+    heading = np.unwrap(np.arctan2(actions[..., 2], actions[..., 3]))
+    np.testing.assert_allclose(np.degrees(np.diff(heading)), 0.01 * actions[:, 1:, 1], atol=1e-3)
+    assert heading[:, 0].std() > 1
+    bare = LatentClips(cache, of_one_length(4), split="train", seed=1, told=told_of(cache, compass=False))
+    assert np.array_equal(bare.batch(3, 50).actions, actions[..., :2])
+    with pytest.raises(ActionError, match="told 3"):
+        LatentClips(cache, of_one_length(4), split="train", seed=1, told=3)
+    write_json(cache / "latents.json", info)
+    with pytest.raises(ActionError, match="nothing is known of turns"):
+        told_of(cache, compass=True)
 
 
 def name_the_players(cache, players):

@@ -14,12 +14,15 @@ import worldmodel.engine
 from worldmodel import Action
 from worldmodel.action import ActionError
 from worldmodel.bundle import WorldError
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import consistency, prefill, rollout
 from worldmodel.env import Branching, Env, Rewindable
 
+WORLDS = {"window": {}, "key frames": {"far": 2, "every": 4}, "compass": {"turns": (0.0, 0.0, 20.0)}}
 
-@pytest.fixture(scope="module", params=[{}, {"far": 2, "every": 4}], ids=["window", "key frames"])
+
+@pytest.fixture(scope="module", params=WORLDS.values(), ids=WORLDS.keys())
 def path(request, tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world") / "tiny", **request.param)
 
@@ -54,12 +57,12 @@ def test_it_dreams_what_rollout_dreams(path, steps):
     frames = play(env, 12)
     world = worldmodel.load(path)
     model, moves = world.model, torch.cat([torch.zeros(1, 1, 3), world.start_actions[:1]], 1)
-    cache = model.new_cache(1)
+    moves, cache = Compass.of(world.actions).along(moves), model.new_cache(1)
     with torch.inference_mode():
         prefill(model, cache, world.tokenizer.encode(world.start_frames[:1]), moves)
         held = [{"forward"}, {"attack"}, set(), {"forward", "attack"}]
         vectors = [world.actions.to_vector(Action(held[i % 4], (float(i % 7 - 3), 0.0))) for i in range(12)]
-        actions = torch.from_numpy(np.stack(vectors))[None]
+        actions = Compass.of(world.actions).along(torch.from_numpy(np.stack(vectors))[None], moves[:, -1:])
         noise = lambda t, k: frame_noise(5, t, k, (1, 1, *model.latent_shape))  # noqa: E731
         sampler = partial(consistency, noise_scale=world.noise_scale)
         latents = rollout(model, cache, actions, world.sigmas[steps], noise, sampler)

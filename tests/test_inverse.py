@@ -10,6 +10,7 @@ from films import blurred, frozen, noisy, panning, shuffled
 from panorama import CONTROL, SPACE
 
 from worldmodel.action import Action, ActionSpace
+from worldmodel.evaluation.distances import kernel_distance
 from worldmodel.evaluation.inverse import (
     Inverse,
     InverseConfig,
@@ -18,7 +19,6 @@ from worldmodel.evaluation.inverse import (
     f1_counts,
     fidelity,
     inner,
-    kernel_distance,
     labels,
     macro_f1,
     motion_scale,

@@ -5,7 +5,7 @@ import pytest
 from films import blurred, frozen, noisy, panning, shuffled
 
 from worldmodel.evaluation.control import response_lag
-from worldmodel.evaluation.inverse import kernel_distance
+from worldmodel.evaluation.distances import kernel_distance
 from worldmodel.evaluation.memory import remembered
 from worldmodel.evaluation.quality import diversity, moving, nearest, skill, squared_errors, usable_horizon
 

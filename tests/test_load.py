@@ -56,3 +56,23 @@ def test_any_other_difference_is_refused_with_what_to_name(tmp_path, changes):
     world = make_world(tmp_path / "tiny")
     with pytest.raises(ValueError, match="must name"):
         begin_with(world, network_like(world, **changes))
+
+
+def test_a_compass_begins_without_a_say_and_then_learns(tmp_path):
+    world = make_world(tmp_path / "tiny")
+    (world / "teacher.safetensors").unlink()
+    seal(world)
+    theirs = read_bundle(world).model
+    ours = CausalDiT(theirs.config, theirs.latent_shape, theirs.num_actions + 2)
+    begin_with(world, ours)
+    frames = 4
+    noisy, actions = torch.randn(1, frames, *theirs.latent_shape), torch.rand(1, frames, theirs.num_actions)
+    told = torch.cat([actions, torch.rand(1, frames, 2) * 2 - 1], -1)
+    levels, sight = torch.full((1, frames), 0.4), bidirectional(frames, theirs.config.sight)
+    made = ours(noisy, levels, told, sight)
+    torch.testing.assert_close(made, theirs(noisy, levels, actions, sight))
+    ours(noisy, levels, told, sight).square().mean().backward()
+    new = ours.action[0].weight.grad.unflatten(1, (6, -1))[..., theirs.num_actions :]
+    assert new.abs().sum() > 0
+    with pytest.raises(ValueError, match="another game"):
+        begin_with(world, CausalDiT(theirs.config, theirs.latent_shape, theirs.num_actions - 1))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import worldmodel
-from train.load import load_tokenizer
+from train.load import load_model, load_tokenizer
 from worldmodel import Action
 
 pytest.importorskip("vizdoom")
@@ -35,9 +35,10 @@ def road(folder):
             *lasting("tokenizer", 4, 4), *SHORT,
         ],
         "latents": [f"data={data}", tokenizer, f"out={latents}"],
-        "bidirectional": [f"latents={latents}", "clips.frames=8", *KEY_FRAMES, *lasting("bidirectional", 2, 2), *SHORT],
+        "bidirectional": [f"latents={latents}", "clips.frames=8", "compass=true", *KEY_FRAMES, *SHORT,
+                          *lasting("bidirectional", 2, 2)],
         "teacher": [
-            f"init={runs}/bidirectional", "clips.frames=8", *KEY_FRAMES, *dream, "preview.steps=2",
+            f"init={runs}/bidirectional", "clips.frames=8", "compass=true", *KEY_FRAMES, *dream, "preview.steps=2",
             "noise.own_chance=1.0", *lasting("teacher", 4, 2),
         ],
         "consistency": [
@@ -76,7 +77,7 @@ def test_from_the_game_to_dreamed_frames(walked):
     for stage in ("tokenizer", "bidirectional", "teacher", "consistency", "dmd"):
         assert f"[{stage}] finished" in done.stderr
     world = worldmodel.load(folder / "toy")
-    assert (world.size_hw, len(world.starts), world.actions.size) == ((96, 128), 2, 9)
+    assert (world.size_hw, len(world.starts), world.actions.size, world.actions.told) == ((96, 128), 2, 9, 11)
     engine = worldmodel.Engine(world, device="cpu", seed=3)
     frames = [engine.reset(start=1)] + [engine.step(Action({"forward"}, (5.0, 0.0))) for _ in range(8)]
     assert all(f.shape == (96, 128, 3) and f.dtype == np.uint8 and f.std() > 1 for f in frames)
@@ -109,6 +110,29 @@ def test_a_decoder_learns_and_leaves_the_latents_alone(walked):
     refused = run("train.tokenizer", *sizes, "learns=decoder")
     assert refused.returncode != 0
     assert "init names a tokenizer" in refused.stderr
+
+
+def test_a_student_may_begin_with_another(walked):
+    folder, _ = walked
+    data = [f"latents={folder}/data/latents", f"tokenizer={folder}/toy", "clips.frames=8", "loop.steps=1", *SHORT]
+    own = [f"teacher={folder}/runs/teacher", f"run.dir={folder}/runs/other", "preview.clips=2", "preview.given=3"]
+    learns = ["loop.batch=2", "preview.frames=4", "optimizer.lr=1e-8", "optimizer.muon_lr=1e-8"]
+    done = run("train.consistency", *data, *own, *learns, f"student={folder}/toy")
+    assert done.returncode == 0, done.stderr[-4000:]
+    begun, given = load_model(folder / "runs/other", "model"), worldmodel.load(folder / "toy").model
+    torch.testing.assert_close(begun.state_dict(), given.state_dict(), rtol=0, atol=1e-6)
+
+
+def test_what_is_kept_of_a_run_is_its_averaged_network(walked):
+    folder, _ = walked
+    done = run("train.keep", f"run={folder}/runs/teacher", f"out={folder}/kept")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "teacher of 4 steps" in done.stdout
+    paths = folder / "kept", folder / "runs/teacher"
+    ours, theirs = (load_model(path).state_dict() for path in paths)
+    torch.testing.assert_close(ours, {name: weight.bfloat16().float() for name, weight in theirs.items()})
+    small, whole = (sum(part.stat().st_size for part in (path / "checkpoint").iterdir()) for path in paths)
+    assert small < whole / 3
 
 
 def test_a_world_tells_what_fewer_passes_cost(walked):

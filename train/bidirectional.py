@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from train.cli import stage
 from train.load import begin_with
 from worldmodel.config import plain, typed
-from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
+from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
 from worldmodel.diffusion.bidirectional import bidirectional_loss
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT, ModelConfig
@@ -34,6 +34,7 @@ class Config:
     latents: str
     init: str | None
     clips: ClipConfig
+    compass: bool
     given: tuple[int, int]
     optimizer: OptimizerConfig
     ema: float
@@ -49,12 +50,13 @@ class Config:
 def main(raw: DictConfig) -> None:
     """Train; previews are losses on held-out clips, with their own actions and with another clip's."""
     cfg = typed(Config, raw)
-    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
-    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1)
-    facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
+    told = told_of(cfg.latents, compass=cfg.compass)
+    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
+    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1, told=told)
+    facts = {"latent_shape": list(clips.shape), "num_actions": clips.num_actions}
     run = start("bidirectional", cfg.run, plain(raw) | facts)
 
-    model = CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    model = CausalDiT(cfg.model, clips.shape, clips.num_actions)
     if cfg.init:
         begin_with(cfg.init, model)
     model.to(run.device)

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import load_teacher, load_tokenizer, model_config
+from train.load import give, load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -46,6 +46,7 @@ class Config:
     latents: str
     tokenizer: str
     teacher: str
+    student: str | None
     clips: ClipConfig
     noise: NoiseConfig
     optimizer: OptimizerConfig
@@ -60,18 +61,23 @@ class Config:
 def main(raw: DictConfig) -> None:
     """Distil; the slow copy is both the target and what is kept."""
     cfg = typed(Config, raw)
-    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
-    run = start("consistency", cfg.run, plain(raw) | model_config(cfg.teacher))
+    known = model_config(cfg.teacher)
+    told = known["num_actions"]
+    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
+    run = start("consistency", cfg.run, plain(raw) | known)
 
-    teacher, student = (load_teacher(cfg.teacher).to(run.device) for _ in range(2))
-    teacher.requires_grad_(False)
+    teacher, student = (load_teacher(cfg.teacher) for _ in range(2))
+    if cfg.student:
+        give(load_model(cfg.student), student, cfg.student)
+    teacher.to(run.device).requires_grad_(False)
+    student.to(run.device)
     slow = EMA(student, cfg.ema)
     optimizer = Optimizer(student, cfg.optimizer)
     if cfg.run.compile:
         for model in (teacher, student, slow.model):
             model.compile_blocks()
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
-                      frames=cfg.preview.frames)  # fmt: skip
+                      frames=cfg.preview.frames, told=told)  # fmt: skip
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)

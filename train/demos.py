@@ -26,7 +26,7 @@ from worldmodel.data.recorder import EpisodeWriter
 from worldmodel.evaluation.control import horizontal_shift
 from worldmodel.games import DoomConfig, GameConfig
 from worldmodel.games.demos import Demo, Wad, film, find_wad, lives, read_demo, to_action, track
-from worldmodel.games.doom import BUTTONS, TICRATE, fit
+from worldmodel.games.doom import TICRATE, fit
 from worldmodel.games.doom_art import softened
 
 LICENCE = "Freedoom levels, art and demos, BSD-3-Clause, https://freedoom.github.io; rendered by dsda-doom (GPL-2)"
@@ -82,7 +82,7 @@ def write(cfg: Config, source: Path, player: int) -> list[str]:
         shutil.rmtree(path, ignore_errors=True)
         meta = Meta(
             source="real", game=cfg.game.name, fps=TICRATE / skip, size_hw=size_hw, player="human", split=split,
-            action_space=ActionSpace(BUTTONS, (doom.mouse_degrees, 0.0)), licence=LICENCE,
+            action_space=doom.actions, licence=LICENCE,
             extra={"demo": demo.name, "player": player, "level": demo.level, "first_tic": first},
         )  # fmt: skip
         writer = EpisodeWriter(path, meta, cfg.crf)

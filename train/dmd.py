@@ -161,9 +161,11 @@ def main(raw: DictConfig) -> None:
     """Alternate: one rollout, one update of the student, several of the fake score."""
     cfg = typed(Config, raw)
     d = cfg.dmd
+    known = model_config(cfg.student)
+    told = known["num_actions"]
     clips = LatentClips(cfg.latents, replace(of_one_length(d.length), shares=cfg.shares), split="train",
-                        seed=cfg.run.seed)  # fmt: skip
-    run = start("dmd", cfg.run, plain(raw) | model_config(cfg.student))
+                        seed=cfg.run.seed, told=told)  # fmt: skip
+    run = start("dmd", cfg.run, plain(raw) | known)
     student = load_model(cfg.student).to(run.device)
     real = load_teacher(cfg.real_score).to(run.device).requires_grad_(False)
     critics = Critics(cfg, run.device)
@@ -171,7 +173,7 @@ def main(raw: DictConfig) -> None:
     best = Best(ema)
     optimizer = Optimizer(student, cfg.optimizer)
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
-                      frames=cfg.preview.frames)  # fmt: skip
+                      frames=cfg.preview.frames, told=told)  # fmt: skip
     pool = Pool(d.pool)
     sampler = partial(consistency, noise_scale=d.noise_scale)
     dreams = Dreams(student, d)

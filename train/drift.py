@@ -23,6 +23,7 @@ from train.cli import stage
 from train.evaluate import Judged
 from train.reference import manifest_of, reality
 from worldmodel import load
+from worldmodel.compass import Compass
 from worldmodel.config import typed
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.diffusion.rollout import consistency
@@ -82,14 +83,14 @@ def main(raw: DictConfig) -> None:
     model, tokenizer = cfg.student(world)
     dtype = torch.bfloat16 if cfg.half else torch.float32
     manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
-    reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.reference))
+    reference, space = reality(manifest, cfg.game, cfg.probes, Path(cfg.reference))
     recorded, fps = [part.traits for part in reference.longs.values()], reference.fps
     if cfg.seconds not in reference.longs:
         raise ValueError(f"no run of {cfg.seconds} s in this tier: {dict(cfg.tier.long)} (seconds: number)")
     part = Longs(**{name: value[: cfg.runs] for name, value in vars(reference.longs[cfg.seconds]).items()})
     dreamer = Dreamer(
         model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=len(part.context), sigmas=[],
-        sampler=consistency,
+        sampler=consistency, compass=Compass.of(space.known_to(model.num_actions)),
     )  # fmt: skip
     own = WayConfig(sigmas=world.sigmas[world.steps], noise_scale=world.noise_scale) if world else None
     name, out = Path(str(cfg.world or cfg.run)).name, Path(cfg.out)

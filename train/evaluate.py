@@ -34,6 +34,7 @@ from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
+from worldmodel.evaluation.i3d import open_i3d
 from worldmodel.evaluation.inverse import Inverse, InverseConfig
 from worldmodel.evaluation.judges import load_judge
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig
@@ -90,6 +91,7 @@ class Config(Judged):
     int8: bool
     threads: int
     batch: int
+    i3d: bool
     gates: dict[str, Bounds]
 
 
@@ -141,6 +143,7 @@ def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest
     return Judges(
         control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pilot=pilot, piloted=runs,
         least_pilot=cfg.least_pilot, pool=pool, diverse=cfg.tier.diverse,
+        i3d=open_i3d() if cfg.i3d else None,
     )  # fmt: skip
 
 
@@ -161,6 +164,7 @@ def main(raw: DictConfig) -> None:
     world = load(cfg.world, cfg.world_tier) if cfg.world else None
     judged, manifest = dreamers(cfg, world), manifest_of(cfg.game, cfg.probes, cfg.tier)
     reference, space = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
+    judged.know(space)
     if world and (world.actions != space or list(world.size_hw) != cfg.game.size_hw):
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     name = name_of(cfg, world)
@@ -175,7 +179,7 @@ def main(raw: DictConfig) -> None:
         "world_tier": world.tier if world else None,
         "torch": torch.__version__, "machine": platform.machine(), "device": str(judged.student.device),
         "threads": str(torch.get_num_threads()), "config": plain(raw),
-        "left_out": "FVD and KVD with I3D features: no weights are shipped; kernel distance uses the inverse model's",
+        "left_out": "" if cfg.i3d else "FVD and KVD of I3D (i3d=true)",
     }  # fmt: skip
     folder = Path(cfg.out) / name
     text = write_report(folder, figures, gates(figures, cfg.gates), about, shown, reference.fps)

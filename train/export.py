@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 from train.cli import stage
 from train.load import is_world, load_model, load_teacher, load_tokenizer
 from train.starts import choose_starts
+from worldmodel.action import ActionSpace
 from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
 from worldmodel.config import typed
 from worldmodel.data.episode import Meta, list_episodes, load_episode
@@ -175,11 +176,12 @@ def export_world(cfg: Config, draft: Path) -> None:
     if cfg.teacher:
         nets["teacher"] = load_teacher(cfg.teacher)
     begun = beginnings(cfg)
+    space = ActionSpace.from_json(begun.actions).known_to(nets["student"].num_actions)
     tokenized = provenance(cfg.tokenizer, of_tokenizer=True)
     training = provenance(cfg.student) | {"tokenizer": tokenized, "alignment": ALIGNMENT}
     info = {
         "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": begun.fps,
-        "actions": begun.actions, "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
+        "actions": space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},
         "noise_scale": cfg.noise_scale, "steps": cfg.steps,
         "starts": begun.titles,
         "licence": cfg.game.licence, "training": training, "int8": cfg.int8,

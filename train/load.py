@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
+from torch import Tensor
+
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import carries_teacher, read_bundle, read_teacher
 from worldmodel.config import typed
@@ -48,13 +51,19 @@ def begin_with(init: str | Path, model: CausalDiT) -> None:
     """Give a network the weights of a run (averaged) or a world: its teacher's or, if it carries none, its student's.
 
     The network keeps its own key frames (`sight.far`, `sight.every`), so that it may learn to look further back than
-    what it begins with, and says so if it does. Raises ValueError if anything else of the two differs.
+    what it begins with, and says so if it does; and it may have a compass where that has none. Raises ValueError if
+    anything else of the two differs.
     """
-    source = load_teacher(init) if not is_world(init) or carries_teacher(init) else load_model(init)
+    give(load_teacher(init) if not is_world(init) or carries_teacher(init) else load_model(init), model, str(init))
+
+
+def give(source: CausalDiT, model: CausalDiT, init: str) -> None:
+    """Give a network the weights of another, which `init` names, as begin_with does."""
     theirs, ours = source.config.sight, model.config.sight
     if replace(source.config, sight=replace(theirs, far=ours.far, every=ours.every)) != model.config:
         raise ValueError(f"init={init} is {source.config}, which model=... and model.* must name: now {model.config}")
     given = source.state_dict()
+    given["action.0.weight"] = _told_more(given["action.0.weight"], source.num_actions, model.num_actions)
     for name, weight in model.state_dict().items():  # in place; key frames' ages are a table's last rows: new ones stay
         rows = min(len(weight), len(given[name]))
         weight[:rows] = given[name][:rows]
@@ -62,12 +71,19 @@ def begin_with(init: str | Path, model: CausalDiT) -> None:
         print(f"{init} saw {theirs}; this run sees {ours} (model.sight.far, model.sight.every)", flush=True)
 
 
+def _told_more(weight: Tensor, known: int, told: int) -> Tensor:
+    """Weights (D, 6 known) of an action's features for one of more numbers: what is new begins without a say."""
+    if told < known:
+        raise ValueError(f"init is told {known} numbers of an action, this run {told}: compass=true, or another game")
+    return F.pad(weight.unflatten(1, (6, known)), (0, told - known)).flatten(1)
+
+
 def model_config(run: str | Path) -> dict[str, Any]:
     """The architecture of a run or world: model, latent_shape, num_actions."""
     if is_world(run):
         info = read_bundle(run).info
         space = ActionSpace.from_json(info["actions"])
-        return {"model": info["model"], "latent_shape": info["latent_shape"], "num_actions": space.size}
+        return {"model": info["model"], "latent_shape": info["latent_shape"], "num_actions": space.told}
     config = load_checkpoint(Path(run) / "checkpoint").config
     return {key: config[key] for key in ("model", "latent_shape", "num_actions")}
 

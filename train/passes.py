@@ -63,7 +63,9 @@ def main(raw: DictConfig) -> None:
     cfg = typed(Config, raw)
     world, out = worldmodel.load(cfg.world), Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
-    preview = Preview(cfg.latents, world.tokenizer, clips=cfg.clips, given=cfg.given, frames=cfg.frames)
+    preview = Preview(
+        cfg.latents, world.tokenizer, clips=cfg.clips, given=cfg.given, frames=cfg.frames, told=world.actions.told
+    )
     sampler = partial(consistency, noise_scale=world.noise_scale)
     for steps, sigmas in sorted(world.sigmas.items(), reverse=True):
         for name, roll in (("committed", rollout), ("from the last step", from_the_last_step)):

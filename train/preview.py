@@ -20,12 +20,14 @@ Rollout = Callable[..., torch.Tensor]  # called as rollout is
 
 
 class Preview:
-    """Held-out clips of given + frames latents; dreams the frames under their true actions."""
+    """Held-out clips of given + frames latents; dreams the frames under their true actions. told: as of LatentClips."""
 
-    def __init__(self, latents: str, tokenizer: Tokenizer, *, clips: int, given: int, frames: int) -> None:
+    def __init__(
+        self, latents: str, tokenizer: Tokenizer, *, clips: int, given: int, frames: int, told: int | None = None
+    ) -> None:
         self.tokenizer, self.given = tokenizer, given
         length = given + frames
-        data = LatentClips(latents, of_one_length(length), split="heldout", seed=5)
+        data = LatentClips(latents, of_one_length(length), split="heldout", seed=5, told=told)
         (starts,) = data.starts[length]
         clip = data.at(starts[np.linspace(0, len(starts) - 1, clips).astype(int)], length)
         self.latents, self.actions = torch.from_numpy(clip.latents), torch.from_numpy(clip.actions)

@@ -16,7 +16,7 @@ from train.cli import stage
 from train.load import begin_with, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
-from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length
+from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
 from worldmodel.diffusion.flow import grid
 from worldmodel.diffusion.noise import NoiseConfig
 from worldmodel.diffusion.rollout import euler
@@ -49,6 +49,7 @@ class Config:
     tokenizer: str
     init: str | None
     clips: ClipConfig
+    compass: bool
     draws: int
     noise: NoiseConfig
     optimizer: OptimizerConfig
@@ -62,11 +63,12 @@ class Config:
 def main(raw: DictConfig) -> None:
     """Train; previews dream held-out clips on with the averaged weights."""
     cfg = typed(Config, raw)
-    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed)
-    facts = {"latent_shape": list(clips.shape), "num_actions": clips.actions.shape[1]}
+    told = told_of(cfg.latents, compass=cfg.compass)
+    clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
+    facts = {"latent_shape": list(clips.shape), "num_actions": clips.num_actions}
     run = start("teacher", cfg.run, plain(raw) | facts)
 
-    teacher = CausalDiT(cfg.model, clips.shape, clips.actions.shape[1])
+    teacher = CausalDiT(cfg.model, clips.shape, clips.num_actions)
     if cfg.init:
         begin_with(cfg.init, teacher)
     teacher.to(run.device)
@@ -75,8 +77,8 @@ def main(raw: DictConfig) -> None:
     if cfg.run.compile:
         teacher.compile_blocks()
     preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=cfg.preview.given,
-                      frames=cfg.preview.frames)  # fmt: skip
-    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1)
+                      frames=cfg.preview.frames, told=told)  # fmt: skip
+    unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1, told=told)
     true_past = replace(cfg.noise, own_chance=0.0)
 
     def loss_of(model: CausalDiT, batch: Clip, draws: int, noise: NoiseConfig) -> torch.Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,23 +49,49 @@ class ActionSpace:
     buttons   names; buttons[i] is component i of the vector, 0 or 1
     mouse     largest turn in degrees per step, (x, y); 0 where the game has no such axis.
               Axes with a range follow the buttons in the vector, divided by it: in [-1, 1].
+    turns     degrees to the right that one of each component of the vector turns the view, if nothing else turns it;
+              () in other games, and in worlds that were trained without (compass.py). Spaces that differ in nothing
+              else are equal: the same can be pressed.
     """
 
     buttons: tuple[str, ...]
     mouse: tuple[float, float] = (0.0, 0.0)
+    turns: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "buttons", tuple(self.buttons))
         object.__setattr__(self, "mouse", (float(self.mouse[0]), float(self.mouse[1])))
+        object.__setattr__(self, "turns", tuple(float(degrees) for degrees in self.turns))
         if len(set(self.buttons)) != len(self.buttons):
             raise ActionError(f"action space names a button twice: {list(self.buttons)}")
         if not all(0 <= r < math.inf for r in self.mouse):
             raise ActionError(f"mouse ranges must be finite and >= 0 degrees, got {self.mouse}")
+        if self.turns and (len(self.turns) != self.size or not all(map(math.isfinite, self.turns))):
+            raise ActionError(f"turns must be {self.size} finite numbers of degrees or none, got {list(self.turns)}")
 
     @property
     def size(self) -> int:
         """A, the length of an action vector."""
         return len(self.buttons) + sum(r > 0 for r in self.mouse)
+
+    @property
+    def told(self) -> int:
+        """Length of what a network is told of an action: the vector, and the compass if there is one."""
+        return self.size + 2 * bool(self.turns)
+
+    def known_to(self, told: int) -> ActionSpace:
+        """The space of a network that is told so many numbers of an action: with the compass, or without.
+
+        Raises ActionError if it is neither.
+        """
+        if told == self.told:
+            return self
+        if told != self.size:
+            raise ActionError(
+                f"a network that is told {told} numbers of an action, where there are {self.size}, or {self.told} with "
+                "the compass: it is another game's, or the data was recorded before there was one"
+            )
+        return replace(self, turns=())
 
     def check(self, action: Action) -> None:
         """Raise ActionError if the action holds a button that is not in this space."""
@@ -93,7 +119,8 @@ class ActionSpace:
 
     def to_json(self) -> dict[str, Any]:
         """Builtins only, for meta.json, world.json and checkpoints."""
-        return {"buttons": list(self.buttons), "mouse": list(self.mouse)}
+        own = {"turns": list(self.turns)} if self.turns else {}
+        return {"buttons": list(self.buttons), "mouse": list(self.mouse)} | own
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> ActionSpace:
@@ -103,7 +130,10 @@ class ActionSpace:
             raise ActionError(f"action space: 'buttons' must be a list of names, got {buttons!r}")
         if not isinstance(mouse, list) or len(mouse) != 2 or not all(type(m) in (int, float) for m in mouse):
             raise ActionError(f"action space: 'mouse' must be two numbers, got {mouse!r}")
-        return ActionSpace(tuple(buttons), (mouse[0], mouse[1]))
+        turns = data.get("turns", [])
+        if not isinstance(turns, list) or not all(type(t) in (int, float) for t in turns):
+            raise ActionError(f"action space: 'turns' must be a list of numbers, got {turns!r}")
+        return ActionSpace(tuple(buttons), (mouse[0], mouse[1]), tuple(turns))
 
 
 def cancel_opposites(buttons: Iterable[str]) -> frozenset[str]:

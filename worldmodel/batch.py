@@ -17,6 +17,7 @@ from worldmodel.backends.frame import WholeFrame, least_past, looks_at
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.place import device_of, dtype_of
 from worldmodel.bundle import World, WorldError
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import prefill
 
@@ -56,6 +57,7 @@ class Dreams:
         elif backend != "eager":
             raise WorldError(f"backend={backend} is unknown; of many dreams it is eager or compiled")
         self._cache = self.model.new_cache(number)
+        self._compass = Compass.of(world.actions)
         self._seeds: list[int] = []
         self._index = 0
 
@@ -68,6 +70,7 @@ class Dreams:
             )
         frames, led = self.world.start_frames[list(starts)], self.world.start_actions[list(starts)]
         moves = torch.cat([torch.zeros(self.number, 1, self.actions.size), led], 1).to(self._device)
+        moves = self._compass.along(moves)
         latents = self.tokenizer.encode(frames.to(self._device))
         self._cache.clear()
         prefill(self.model, self._cache, latents[:, :-1].to(self._dtype), moves[:, :-1])
@@ -82,6 +85,7 @@ class Dreams:
         if not self._seeds:
             raise WorldError("step before reset")
         now = torch.as_tensor(np.asarray(actions, np.float32)).view(self.number, 1, -1).to(self._device)
+        now = self._compass.along(now, self._moves)
         rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
         moves = torch.cat([self._moves, now], 1)
         self._latents, pictures = self._whole(*rings, self._latents, moves, self._noise())

@@ -23,6 +23,7 @@ from worldmodel.backends.frame import least_past, looks_at
 from worldmodel.backends.place import device_of, dtype_of
 from worldmodel.backends.play import Frames
 from worldmodel.bundle import DEFAULT_TIER, World, WorldError
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill
 from worldmodel.env import Frame
@@ -41,7 +42,7 @@ class Moment:
     """
 
     latent: Tensor  # (1, 1, C, h, w)
-    action: Tensor  # (1, 1, A)
+    action: Tensor  # (1, 1, A): what the network was told of it
     frame: Frame
     past: Tensor | None = None
 
@@ -56,6 +57,7 @@ class Line:
     moments: tuple[Moment, ...]
     faded: tuple[tuple[Tensor, Tensor], ...]
     begun: dict[str, Any]
+    begun_told: Tensor
     start_frame: Frame
     index: int
     first_time: int
@@ -96,6 +98,8 @@ class Engine:
         self._faded: deque[tuple[Tensor, Tensor]] = deque(maxlen=FADED)  # (latent, action) before the moments
         self._is_faded = False  # gone back to a faded frame, and the memory is not yet built from latents
         self._begun: dict[str, Any] = {}  # the memory as it was before the oldest moment
+        self._compass = Compass.of(world.actions)
+        self._begun_told = torch.empty(0)  # (1, 1, A): of the action that led to the frame the line began with
         self._index = 0  # frames dreamed since the start
         self._first_time = 0  # what the memory calls frame 0
         self._other_code = 0  # of those, how many were made by other code than makes them now
@@ -122,18 +126,19 @@ class Engine:
         self.seed = self.seed if seed is None else seed
         frames, moves = self._context(start)
         latents = self.tokenizer.encode(frames.to(self.device))[None]  # (1, T, C, h, w)
-        led_by = torch.cat([torch.zeros(1, self.actions.size), moves])[None].to(self.device)  # (1, T, A)
+        moves = torch.cat([torch.zeros(1, self.actions.size), moves])[None].to(self.device)
+        told = self._compass.along(moves)  # (1, T, A)
         self._cache.clear()
-        prefill(self.model, self._cache, latents.to(self.dtype), led_by)
-        self._begin(0, frames[-1].numpy().copy())
+        prefill(self.model, self._cache, latents.to(self.dtype), told)
+        self._begin(0, frames[-1].numpy().copy(), told[:, -1:])
         assert self._start_frame is not None
         return self._start_frame
 
-    def _begin(self, index: int, frame: Frame) -> None:
+    def _begin(self, index: int, frame: Frame, told: Tensor) -> None:
         self._moments.clear()
         self._faded.clear()
         self._is_faded = False
-        self._begun = self._cache.state()
+        self._begun, self._begun_told = self._cache.state(), told
         self._index, self._first_time = index, self._cache.length - index
         self._other_code, self._made_by = index, self.backend
         self._start_frame = frame
@@ -150,6 +155,7 @@ class Engine:
         if self.backend != self._made_by:
             self._other_code, self._made_by = self._index, self.backend
         vector = torch.from_numpy(self.actions.to_vector(action)).view(1, 1, -1).to(self.device)
+        vector = self._compass.along(vector, self._told())
         last = self._pending
         is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
         latent, frame = self._whole_frame(last, vector) if last and is_steady else self._passes(last, vector)
@@ -159,6 +165,13 @@ class Engine:
             self._faded.append((old.latent, old.action))
         self._index += 1
         return frame
+
+    def _told(self, back: int = 0) -> Tensor:
+        """What the network was told of the action that led to the newest frame, or to one so many frames before it."""
+        if back < len(self._moments):
+            return self._moments[-1 - back].action
+        back -= len(self._moments)
+        return self._faded[-1 - back][1] if back < len(self._faded) else self._begun_told
 
     def _whole_frame(self, last: Moment, vector: Tensor) -> tuple[Tensor, Frame]:
         """Latent and picture of the next frame by the fastest code there is; commits the last."""
@@ -227,6 +240,7 @@ class Engine:
         self._recall()
         moves = torch.from_numpy(np.stack([self.actions.to_vector(action) for action in actions]))[:, None]  # (K, 1, A)
         moves, shape = moves.to(self.device), (len(actions), *self._shape[1:])
+        told = self._told().expand(len(actions), -1, -1)
         cache, last = self.model.new_cache(len(actions)), self._pending
         cache.load_state(self._cache.state())
         if last is not None:
@@ -237,8 +251,9 @@ class Engine:
             def noise(step: int, index: int = index) -> Tensor:
                 return frame_noise(self.seed, index, step, self._shape).to(self.device).expand(shape)
 
-            latents = denoise_block(self.model, cache, moves, self.world.sigmas[self._steps], noise, self._sampler)
-            commit_block(self.model, cache, latents, moves)
+            told = self._compass.along(moves, told)
+            latents = denoise_block(self.model, cache, told, self.world.sigmas[self._steps], noise, self._sampler)
+            commit_block(self.model, cache, latents, told)
         return [self.tokenizer.decode(latent[0]).cpu().numpy() for latent in latents]
 
     def vitals(self) -> float:
@@ -253,7 +268,7 @@ class Engine:
         return {
             "world": self.world.sha256, "tier": self.world.tier, "cache": self._cache.state(), "index": self._index,
             "seed": self.seed, "steps": self._steps, "frame": torch.from_numpy(np.array(frame)), "pending": pending,
-            "backend": self.backend,
+            "backend": self.backend, "told": self._told(back=last is not None).clone(),
         }  # fmt: skip
 
     @torch.inference_mode()
@@ -270,7 +285,8 @@ class Engine:
         self._cache.load_state(state["cache"])
         self.seed, self.steps = state["seed"], state["steps"]
         frame, pending = state["frame"].numpy().copy(), state["pending"]
-        self._begin(state["index"] - (pending is not None), frame)
+        told = state.get("told", self._begun_told)  # none in states from before there was a compass
+        self._begin(state["index"] - (pending is not None), frame, told)
         if pending is not None:
             self._moments.append(Moment(pending["latent"], pending["action"], frame))
             self._index += 1
@@ -352,7 +368,9 @@ class Engine:
         assert self._start_frame is not None, "past() before reset()"
         exact = self._index - self._oldest
         numbers = (self._index, self._first_time, self._is_faded, self.seed, self._steps, exact)
-        return Line(tuple(self._moments), tuple(self._faded), self._begun, self._start_frame, *numbers)
+        return Line(
+            tuple(self._moments), tuple(self._faded), self._begun, self._begun_told, self._start_frame, *numbers
+        )  # fmt: skip
 
     def thinned(self, past: Line, frames: int) -> Line:
         """The same line, exact for at most so many frames; before them, THINNED latents."""
@@ -365,7 +383,8 @@ class Engine:
     def return_to(self, past: Line) -> Frame:
         """Go to the end of a line of this engine."""
         self._moments, self._faded = deque(past.moments), deque(past.faded, maxlen=FADED)
-        self._begun, self._start_frame, self._is_faded = past.begun, past.start_frame, past.is_faded
+        self._begun, self._begun_told, self._start_frame = past.begun, past.begun_told, past.start_frame
+        self._is_faded = past.is_faded
         self._index, self._first_time = past.index, past.first_time
         self.seed, self.steps = past.seed, past.steps
         return self.rewind(0)

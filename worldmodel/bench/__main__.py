@@ -32,6 +32,7 @@ from worldmodel.bench.measure import batches, busy, first_frame, in_turn, peak_m
 from worldmodel.bench.report import GATES, row, table, write
 from worldmodel.bench.rungs import ladder
 from worldmodel.bench.setting import in_precision, reference
+from worldmodel.compass import Compass
 
 DEFAULTS = {
     "world": worldmodel.default_world(), "tier": "default", "dtype": "auto", "steps": 0, "threads": 1, "frames": 100,
@@ -62,6 +63,7 @@ def bench(chosen: dict[str, Any]) -> dict[str, Any]:
     world = worldmodel.load(chosen["world"], chosen["tier"])
     steps, dtype = chosen["steps"] or world.steps, getattr(torch, chosen["dtype"])
     actions = (torch.rand(50, world.actions.size, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    actions = Compass.of(world.actions).along(actions)
     truth = reference(in_precision(world, torch.float32, steps, actions), chosen["parity"])
     setting = in_precision(world, dtype, steps, actions)
     rungs = [one for one in ladder(setting, compiled=chosen["compiled"]) if one.name[0] in chosen["only"]]

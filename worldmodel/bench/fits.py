@@ -49,7 +49,7 @@ def sized(world: World, width: int, layers: int, head: int) -> ModelConfig:
 def sample(world: World, config: ModelConfig, dtype: torch.dtype, steps: int) -> tuple[WholeFrame, Inputs]:
     """Whole frames of a network with weights at random and the world's decoder, and what they take in steady play."""
     twin = copy.copy(world)
-    model = CausalDiT(config, world.model.latent_shape, world.actions.size).requires_grad_(False).eval()
+    model = CausalDiT(config, world.model.latent_shape, world.actions.told).requires_grad_(False).eval()
     twin.model, tokenizer = model.to(dtype), world.tokenizer.to(dtype)
     sigmas = np.linspace(1, 0, steps, endpoint=False).tolist()
     return WholeFrame(twin.model, tokenizer, sigmas, world.noise_scale), example(twin, dtype, steps)

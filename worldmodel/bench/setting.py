@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.bundle import World
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, prefill, rollout
 from worldmodel.model.cache import KVCache
@@ -23,7 +24,7 @@ from worldmodel.model.cache import KVCache
 
 @dataclass
 class Setting:
-    """actions (F, A), used in a circle. The world's networks are in `dtype` on the CPU."""
+    """actions (F, A) as the network is told of them, used in a circle. Its networks are in `dtype` on the CPU."""
 
     world: World
     dtype: torch.dtype
@@ -48,7 +49,7 @@ class Setting:
         """Latents (1, T, C, h, w) of the first start, and the actions (1, T, A) that led to them."""
         world = self.world
         moves = torch.cat([torch.zeros(1, world.actions.size), world.start_actions[0]])
-        return world.tokenizer.encode(world.start_frames[:1]), moves[None]
+        return world.tokenizer.encode(world.start_frames[:1]), Compass.of(world.actions).along(moves[None])
 
     def begin(self) -> tuple[KVCache, Tensor, Tensor]:
         """A memory of the start but for its newest frame; that frame's latent, and the action that led to it."""

@@ -158,7 +158,7 @@ def _networks(path: Path, info: dict[str, Any], chosen: str) -> tuple[dict[str, 
             sight = dataclass_of(path, Sight, own["sight"])
             config = dataclass_of(path, ModelConfig, {**own, "sight": sight})
             with torch.device("cpu" if tier == chosen else "meta"):
-                students[tier] = CausalDiT(config, sizes.latent_shape, actions.size)
+                students[tier] = CausalDiT(config, sizes.latent_shape, actions.told)
         return students, Tokenizer(sizes), actions
     except (ActionError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, WorldError):

@@ -3,6 +3,7 @@
 FramePool     frames of many episodes, decoded once into memory
 Clip          latents and actions of consecutive frames
 LatentClips   clips of the latent cache that train/latents.py made: of one length, or at times longer (ClipConfig)
+told_of       what a network may be told of an action
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from worldmodel.action import ActionError, ActionSpace
 from worldmodel.data.episode import list_episodes, load_episode, read_json
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,9 @@ class FramePool:
 
 
 class Clip(NamedTuple):
-    """latents (B, T, C, h, w); actions (B, T, A): actions[:, i] led to frame i, zero for an episode's first."""
+    """latents (B, T, C, h, w); actions (B, T, A), or with a compass A + 2: actions[:, i] led to frame i, zero for an
+    episode's first.
+    """
 
     latents: Any
     actions: Any
@@ -74,16 +78,25 @@ def of_one_length(frames: int) -> ClipConfig:
 
 
 class LatentClips:
-    """Random clips of a latent cache; the whole split lies in memory as float16."""
+    """Random clips of a latent cache; the whole split lies in memory as float16.
 
-    def __init__(self, root: str | Path, config: ClipConfig, *, split: str, seed: int) -> None:
+    told: how many numbers the network is told of an action; None: as many as it has. Where that is more, they are the
+    compass's, whose 0 is another in every clip. ActionError if there is no such compass.
+    """
+
+    def __init__(self, root: str | Path, config: ClipConfig, *, split: str, seed: int, told: int | None = None) -> None:
         from safetensors.numpy import load_file
+
+        from worldmodel.compass import Compass
 
         root = Path(root)
         if not (root / "latents.json").exists():
             raise DatasetError(f"{root}: no latent cache. Make it with python -m train.latents.")
         self.info: dict[str, Any] = read_json(root / "latents.json")
         self.config, self.seed = config, seed
+        space = ActionSpace.from_json(self.info["action_space"])
+        space = space.known_to(space.size if told is None else told)
+        self.num_actions, self.compass = space.told, Compass.of(space)
         parts = [load_file(root / name) for name in self.info["shards"][split]]
         if not parts:
             raise DatasetError(f"{root}: the cache holds no {split} frames")
@@ -138,10 +151,24 @@ class LatentClips:
     def at(self, starts: np.ndarray, frames: int) -> Clip:
         """The clips of that many frames that begin at these places of the cache."""
         index = np.asarray(starts)[:, None] + np.arange(frames)
-        return Clip(self.latents[index].astype(np.float32), self.actions[index].astype(np.float32))
+        actions = self.actions[index].astype(np.float32)
+        origins = np.random.default_rng([self.seed, *map(int, starts)]).uniform(0, 2 * np.pi, len(index))
+        actions = self.compass.in_clips(actions, origins)
+        return Clip(self.latents[index].astype(np.float32), actions)
 
 
 def _starts(lengths: np.ndarray, frames: int, chosen: np.ndarray) -> np.ndarray:
     """Where clips of that many frames can begin in the chosen episodes without crossing an episode's end."""
     ends = np.cumsum(lengths)[chosen]
     return np.concatenate([np.arange(e - n, e - frames + 1) for e, n in zip(ends, lengths[chosen], strict=True)])
+
+
+def told_of(root: str | Path, *, compass: bool) -> int:
+    """How many numbers a network is told of an action of this latent cache. ActionError if it has no compass."""
+    index = Path(root) / "latents.json"
+    if not index.exists():
+        raise DatasetError(f"{root}: no latent cache. Make it with python -m train.latents.")
+    space = ActionSpace.from_json(read_json(index)["action_space"])
+    if compass and not space.turns:
+        raise ActionError("compass=true: nothing is known of turns, in this game or when it was recorded")
+    return space.told if compass else space.size

@@ -1,6 +1,7 @@
 """A network, a tokenizer and a way down the noise levels: what is given real frames and dreams on.
 
 Dreamer       model + tokenizer + sigmas + sampler
+told          what its network is told of actions
 dream         latents after a real context, many clips at once
 decode        latents -> frames, clip by clip
 reconstruct   frames -> latents -> frames: the best any dream could do
@@ -15,24 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import Sampler, prefill, rollout
 from worldmodel.model.cache import KVCache
 from worldmodel.model.dit import CausalDiT
 from worldmodel.tokenizer.autoencoder import Tokenizer
 
+NO_COMPASS = Compass(())
 DECODE = 64  # frames the tokenizer takes at once
 
 
 @dataclass(kw_only=True)
 class Dreamer:
-    """sigmas: descending from 1, one pass of the network each; batch: clips dreamt at once."""
+    """sigmas: descending from 1, one pass of the network each; batch: clips dreamt at once; compass: of what the
+    network is told; none by default.
+    """
 
     model: CausalDiT
     tokenizer: Tokenizer
     sigmas: list[float]
     sampler: Sampler
     batch: int
+    compass: Compass = NO_COMPASS
     tick: Callable[[int], object] = lambda passes: None  # told of passes of the network, clip by clip, as they are made
 
     @property
@@ -41,11 +47,16 @@ class Dreamer:
         return self.model.place.device
 
 
-def begin(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> KVCache:
-    """A memory that holds the real frames uint8 (B, C, H, W, 3) and the actions (B, C, A) that led to them."""
+def told(dreamer: Dreamer, actions: np.ndarray) -> Tensor:
+    """What the network is told of actions (B, T, A), from the first frame on."""
+    return dreamer.compass.along(torch.from_numpy(actions)).to(dreamer.device)
+
+
+def begin(dreamer: Dreamer, context: np.ndarray, led_by: Tensor) -> KVCache:
+    """A memory that holds the real frames uint8 (B, C, H, W, 3) and what was told of the actions that led to them."""
     latents = dreamer.tokenizer.encode(torch.from_numpy(context).to(dreamer.device))
     cache = dreamer.model.new_cache(len(context))
-    prefill(dreamer.model, cache, latents, torch.from_numpy(actions).to(dreamer.device))
+    prefill(dreamer.model, cache, latents, led_by)
     return cache
 
 
@@ -67,14 +78,16 @@ def dream(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray, seeds: Seq
     given, parts = context.shape[1], []
     for i in range(0, len(context), dreamer.batch):
         own = slice(i, i + dreamer.batch)
-        cache = begin(dreamer, context[own], actions[own, :given])
-        future = torch.from_numpy(actions[own, given:]).to(dreamer.device)
+        moves = told(dreamer, actions[own])
+        cache = begin(dreamer, context[own], moves[:, :given])
         noise = clip_noise(dreamer, seeds[own])
 
         def tick(t: int, step: int, xt: Tensor) -> None:
             dreamer.tick(len(xt))
 
-        parts.append(rollout(dreamer.model, cache, future, dreamer.sigmas, noise, dreamer.sampler, tick).cpu())
+        parts.append(
+            rollout(dreamer.model, cache, moves[:, given:], dreamer.sigmas, noise, dreamer.sampler, tick).cpu()
+        )
     return torch.cat(parts)
 
 

@@ -20,7 +20,9 @@ import numpy as np
 from worldmodel.action import ActionSpace
 from worldmodel.evaluation import inverse as idm
 from worldmodel.evaluation.control import LAGS, LEAST_TURN, horizontal_shift, net_turn, response_lag, turn_hits
+from worldmodel.evaluation.distances import frechet_distance, kernel_distance
 from worldmodel.evaluation.drift import limits, relative, survival
+from worldmodel.evaluation.i3d import I3D
 from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.pilot import Pilot
 from worldmodel.evaluation.quality import (
@@ -47,7 +49,7 @@ class Judges:
     """control, space: the game's; inverse: the inverse-dynamics model, None where none was given; least_f1: on real
     frames, below which it judges nobody; pilot, None where none was given; piloted: its real runs by seconds;
     least_pilot: share of these that must survive, likewise; pool: frames of training (N, H, W, 3); diverse: episodes,
-    noise seeds, steps.
+    noise seeds, steps; i3d: the network of FVD and KVD, None where these were not asked for.
     """
 
     control: ProbesConfig
@@ -59,6 +61,7 @@ class Judges:
     least_pilot: float
     pool: np.ndarray
     diverse: list[int]
+    i3d: I3D | None = None
 
 
 def quality_figures(rows: Rows, part: Shorts, given: int) -> dict[str, Any]:
@@ -122,6 +125,20 @@ def split_figures(rows: Rows, part: Shorts, given: int) -> dict[str, Any]:
     }
 
 
+def video_figures(rows: Rows, network: I3D) -> dict[str, Any]:
+    """fvd, of logits, and kvd, of pooled features, by row: distances of 16-frame windows from the real ones; floor: of
+    the real ones from each other; windows: of each side in a distance.
+    """
+    names = ("real", "tokenizer", "student", "teacher", "student_shuffled")
+    felt = {name: network.read(rows[name]) for name in names if name in rows}
+    pooled, logits = ({name: pair[i] for name, pair in felt.items()} for i in range(2))
+    figures: dict[str, Any] = {"windows": len(logits["real"]) // 2 * logits["real"].shape[1]}
+    for key, parts, distance in (("fvd", logits, frechet_distance), ("kvd", pooled, kernel_distance)):
+        told = {name: distance(part, parts["real"]) for name, part in parts.items()}
+        figures[key] = {("floor" if name == "real" else name): estimate for name, estimate in told.items()}
+    return figures
+
+
 def turn_figures(
     rows: Rows, part: Shorts, given: int, space: ActionSpace, control: ProbesConfig
 ) -> dict[str, Any] | None:
@@ -173,8 +190,8 @@ def inverse_figures(parts: dict[str, tuple[Rows, Shorts]], given: int, judges: J
                 "tokenizer": resampled(idm.macro_f1, best),
             }
     felt = {name: told.felt for name, told in home.items()}
-    distribution: dict[str, Any] = {n: idm.kernel_distance(felt[n], felt["real"]) for n in felt if n != "real"}
-    distribution |= {"floor": idm.kernel_distance(felt["real"], felt["real"]), "windows": felt["real"].shape[1]}
+    distribution: dict[str, Any] = {n: kernel_distance(felt[n], felt["real"]) for n in felt if n != "real"}
+    distribution |= {"floor": kernel_distance(felt["real"], felt["real"]), "windows": felt["real"].shape[1]}
     return {"control": control, "distribution": distribution}
 
 

@@ -19,7 +19,7 @@ import torch
 from worldmodel.action import Action, ActionSpace
 from worldmodel.diffusion.rollout import commit_block, denoise_block
 from worldmodel.env import Env, Frame
-from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise
+from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, told
 from worldmodel.evaluation.pilot import Pilot, chances, decide
 from worldmodel.evaluation.quality import traits
 from worldmodel.evaluation.reference import Act, Level, Longs
@@ -100,13 +100,15 @@ def fly(
     parts = []
     for first in range(0, runs, dreamer.batch):
         own = np.arange(first, min(first + dreamer.batch, runs))
-        cache, noise = begin(dreamer, context[own], actions[own]), clip_noise(dreamer, own.tolist())
+        led = told(dreamer, actions[own])
+        cache, noise = begin(dreamer, context[own], led), clip_noise(dreamer, own.tolist())
         recent = context[own, -given:]
         looks, kept, held, chunk, broken = [], [], [], [recent[:, -1]], 0
         for t in range(length):
             draws = np.stack([chances(pilot, k, t) for k in own.tolist()])
             held.append(decide(pilot, recent, draws, space))
             now = torch.from_numpy(held[-1])[:, None].to(dreamer.device)
+            now = led = dreamer.compass.along(now, led[:, -1:])
             x0 = denoise_block(dreamer.model, cache, now, dreamer.sigmas, partial(noise, t), dreamer.sampler)
             commit_block(dreamer.model, cache, x0, now)
             broken += int((~x0.isfinite().all((2, 3, 4))).sum())

@@ -8,7 +8,6 @@ windows                  films -> what it reads; Lesson, Lessons: what it learns
 read                     probabilities of clips
 f1_counts, macro_f1      how well it reads
 fidelity, fidelity_gap   how well a dream can be read, between chance and the tokenizer's own frames
-kernel_distance          how far its features of dreams lie from those of real clips
 
 It learns real frames and the same through the tokenizer, so that the tokenizer's blur is not taken for bad control.
 """
@@ -33,14 +32,13 @@ BEFORE, AFTER = 4, 4  # frames of a window before and after the one an action le
 NEAR = slice(BEFORE - 2, BEFORE + 2)  # those of them that are looked at as pictures
 FAINT = 2.0  # a turn within this factor of LEAST_TURN counts neither as one nor as none
 BATCH = 256
-SPLITS = 50  # random halves of the episodes that a kernel distance is averaged over
 
 
 @dataclass(kw_only=True)
 class InverseConfig:
     """size_hw: what frames are shrunk to, grey; widths: channels of the four convolutions over pictures, each halving
     them, or none: then only their motion counts; motion: width of the layer that sees the motion of the window;
-    features: of the layer before the answer, which kernel_distance compares.
+    features: of the layer before the answer, which distances.py compares.
     """
 
     size_hw: list[int]
@@ -245,31 +243,3 @@ def fidelity_gap(ours: np.ndarray, theirs: np.ndarray, rebuilt: np.ndarray, chan
         return np.divide(a - b, best - least, out=np.full_like(a, np.nan), where=best > least)
 
     return resampled(gap, ours, theirs, rebuilt, chance)
-
-
-def kernel_distance(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Estimate:
-    """Unbiased squared MMD with the kernel (x y / D + 1)^3 (KID, arXiv:1801.01401) of features (E, T, D), scaled to
-    mean square 1 of theirs. Over random halves of the episodes, ours of one half and theirs of the other, so that no
-    episode is compared with itself; the interval is the middle 95 % of the halves.
-    """
-    rng = np.random.default_rng(seed)
-    scale = np.sqrt(np.square(theirs.astype(np.float64)).mean())
-    drawn = []
-    for _ in range(SPLITS):
-        order = rng.permutation(len(ours))
-        x = ours[order[: len(ours) // 2]].reshape(-1, ours.shape[-1]) / scale
-        y = theirs[order[len(ours) // 2 :]].reshape(-1, ours.shape[-1]) / scale
-        drawn.append(_mmd(x[rng.permutation(len(x))[:BATCH]], y[rng.permutation(len(y))[:BATCH]]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(float(np.mean(drawn)), float(low), float(high), len(ours))
-
-
-def _mmd(x: np.ndarray, y: np.ndarray) -> float:
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
-
-    def within(a: np.ndarray) -> float:
-        k = kernel(a, a)
-        return float((k.sum() - np.trace(k)) / (len(a) * (len(a) - 1)))
-
-    return within(x) + within(y) - 2 * float(kernel(x, y).mean())

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.action import ActionSpace
+from worldmodel.compass import Compass
 from worldmodel.evaluation import figures as read_off
 from worldmodel.evaluation.control import branch_hits
 from worldmodel.evaluation.dreamer import Dreamer, decode, dream, reconstruct
@@ -43,6 +45,11 @@ class Dreamers:
         """Have tick told of every pass of a network."""
         for dreamer in self.named().values():
             dreamer.tick = tick
+
+    def know(self, space: ActionSpace) -> None:
+        """Tell each network of the game's actions what it was told in training."""
+        for dreamer in self.named().values():
+            dreamer.compass = Compass.of(space.known_to(dreamer.model.num_actions))
 
     def named(self) -> dict[str, Dreamer]:
         """All that there are, by the names of their rows."""
@@ -75,6 +82,8 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
         "diversity": diversity_figures(dreamers, home, given, judges.diverse),
         "speed": speed_figures(dreamers, home, given),
     }
+    if judges.i3d:
+        figures["video"] = read_off.video_figures(rows, judges.i3d)
     if judges.inverse:
         every = {"A": (rows, home)} | {g: (r, reference.shorts[g]) for g, r in others.items() if g.startswith("D/")}
         figures |= read_off.inverse_figures(every, given, judges)

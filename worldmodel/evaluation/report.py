@@ -127,6 +127,10 @@ def _control(figures: dict[str, Any]) -> list[str]:
     if control:
         near = {k: v for k, v in figures["distribution"].items() if isinstance(v, Estimate)}
         lines.append("kernel distance   " + _shares(near))
+    if video := figures.get("video"):
+        for key in ("fvd", "kvd"):
+            told = "  ".join(f"{name} {e.value:.4g}" for name, e in video[key].items())
+            lines.append(f"{key.upper()} (I3D)         {told}  ({video['windows']} windows of 16 frames a side)")
     for angle, m in figures["memory"].items():
         value = f"{m['memory'].value:.2f} [{m['memory'].low:.2f}, {m['memory'].high:.2f}]"
         where = "inside" if m["frames"] <= figures["context"]["frames"] else "beyond"

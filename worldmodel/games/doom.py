@@ -68,6 +68,13 @@ class DoomConfig:
         if not self.levels or (self.plan and (len(self.levels) > 1 or self.rooms)):
             raise ValueError(f"doom: name one level or more, and one only, no rooms, for a plan; got {self.levels}")
 
+    @property
+    def actions(self) -> ActionSpace:
+        """Buttons and mouse, and how far each turns the view."""
+        signs = [(name == "turn_right") - (name == "turn_left") for name in BUTTONS]
+        turns = [*(self.turn_degrees * sign for sign in signs), self.mouse_degrees]
+        return ActionSpace(BUTTONS, (self.mouse_degrees, 0.0), tuple(turns))
+
     def level(self, seed: int) -> str:
         """The level of an episode."""
         if self.rooms and draw("rooms", seed) % 1000 < 1000 * self.rooms.share:
@@ -100,7 +107,7 @@ class Doom:
         Raises EnvError if ViZDoom is not installed or does not start.
         """
         self.config = config
-        self.actions = ActionSpace(BUTTONS, (config.mouse_degrees, 0.0))
+        self.actions = config.actions
         self.fps = TICRATE / config.frame_skip
         self.size_hw = size_hw
         self._watch = watch
