@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +140,12 @@ def test_the_program_turns_as_the_commands_say():
     turned = (np.diff(way[first : last + 1, 2]) + 180) % 360 - 180
     assert last > 2500
     assert np.abs(turned - demo.commands[first + 1 : last + 1, 0, 2] * demos.DEGREES).max() < 1e-6
+
+
+def test_missing_levels_are_told_before_any_work(tmp_path):
+    lost = [f"wads.{name}.path=nowhere.wad" for name in ("freedoom1_013", "freedoom2_013")]
+    command = [sys.executable, "-m", "train.demos", "only=freedoom", f"out={tmp_path}/data", *lost]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "not found. Install what has it" in done.stderr
+    assert not (tmp_path / "data").exists()

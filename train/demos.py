@@ -123,6 +123,8 @@ def main(raw: DictConfig) -> None:
     sources = sorted(p for p in Path(cfg.demos).glob("*.lmp*") if p.name.startswith(cfg.only))
     if not sources:
         raise ValueError(f"{cfg.demos}: no .lmp or .lmp.gz whose name begins with {cfg.only!r}")
+    for source in sources:
+        wad_of(cfg, read_demo(source))  # what is missing is said now, not after minutes of work
     jobs = [(source, player) for source in sources for player in range(read_demo(source).commands.shape[1])]
     names: list[str] = []
     with (

@@ -285,7 +285,7 @@ class Engine:
         self._cache.load_state(state["cache"])
         self.seed, self.steps = state["seed"], state["steps"]
         frame, pending = state["frame"].numpy().copy(), state["pending"]
-        told = state.get("told", self._begun_told)  # none in states from before there was a compass
+        told = state.get("told", self._begun_told).to(self.device)  # none in states from before there was a compass
         self._begin(state["index"] - (pending is not None), frame, told)
         if pending is not None:
             self._moments.append(Moment(pending["latent"], pending["action"], frame))
