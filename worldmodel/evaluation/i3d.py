@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 WINDOW, SIDE = 16, 224
 BATCH = 4
-CLASSES = 400
+CLASSES = 400  # and logits: a Gaussian of fewer windows than these has no full covariance
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 MIXED = {  # channels of a module's branches: 1x1; 1x1 then 3x3; 1x1 then 3x3; pool then 1x1
     "Mixed_3b": (64, 96, 128, 16, 32, 32), "Mixed_3c": (128, 128, 192, 32, 96, 64), "pool_4a": (3, 2),

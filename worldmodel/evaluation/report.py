@@ -18,6 +18,7 @@ import numpy as np
 from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.evaluation.drift import DEFINITION
 from worldmodel.evaluation.gates import Gate, verdict
+from worldmodel.evaluation.i3d import CLASSES
 from worldmodel.evaluation.page import write_page
 from worldmodel.evaluation.protocol import Shown
 from worldmodel.evaluation.quality import psnr_curve
@@ -130,7 +131,8 @@ def _control(figures: dict[str, Any]) -> list[str]:
     if video := figures.get("video"):
         for key in ("fvd", "kvd"):
             told = "  ".join(f"{name} {e.value:.4g}" for name, e in video[key].items())
-            lines.append(f"{key.upper()} (I3D)         {told}  ({video['windows']} windows of 16 frames a side)")
+            few = ", too few to rank by it" if key == "fvd" and video["windows"] < CLASSES else ""
+            lines.append(f"{key.upper()} (I3D)         {told}  ({video['windows']} windows of 16 frames a side{few})")
     for angle, m in figures["memory"].items():
         value = f"{m['memory'].value:.2f} [{m['memory'].low:.2f}, {m['memory'].high:.2f}]"
         where = "inside" if m["frames"] <= figures["context"]["frames"] else "beyond"
