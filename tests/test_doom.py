@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from worldmodel.action import Action
+from worldmodel.compass import Compass
 from worldmodel.config import load_yaml, typed
 from worldmodel.data.rerun import Rerun
 from worldmodel.games import GameConfig, open_game
@@ -204,3 +206,15 @@ def test_a_game_goes_back_and_on_as_it_was(game):
     frames = [env.reset(start=1, seed=4), *(env.step(action) for action in actions)]
     np.testing.assert_array_equal(env.rewind(25), frames[15])
     np.testing.assert_array_equal([env.step(action) for action in actions[15:]], frames[16:])
+
+
+def test_the_compass_points_where_the_engine_looks(game):
+    game.reset(seed=3)
+    begun = game.pose().angle
+    moves = [Action({"turn_left"}), Action((), (7.5, 0.0)), Action({"forward", "turn_right"}, (-3.0, 0.0))] * 12
+    for move in moves:
+        game.step(move)
+    told = Compass.of(game.actions).along(torch.from_numpy(np.stack([game.actions.to_vector(move) for move in moves])))
+    heading = np.degrees(np.arctan2(*told[-1, -2:].tolist()))
+    assert abs((begun - game.pose().angle - heading + 180) % 360 - 180) < 1
+    assert abs(heading) > 30

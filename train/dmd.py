@@ -168,6 +168,11 @@ def main(raw: DictConfig) -> None:
     run = start("dmd", cfg.run, plain(raw) | known)
     student = load_model(cfg.student).to(run.device)
     real = load_teacher(cfg.real_score).to(run.device).requires_grad_(False)
+    if real.num_actions != told:
+        raise ValueError(
+            f"{cfg.real_score} is told {real.num_actions} numbers of an action, {cfg.student} {told}: train both with "
+            "the same compass="
+        )
     critics = Critics(cfg, run.device)
     ema = EMA(student, cfg.ema)
     best = Best(ema)

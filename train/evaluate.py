@@ -34,7 +34,7 @@ from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.figures import Judges
 from worldmodel.evaluation.gates import Bounds, gates
-from worldmodel.evaluation.i3d import open_i3d
+from worldmodel.evaluation.i3d import I3D, open_i3d
 from worldmodel.evaluation.inverse import Inverse, InverseConfig
 from worldmodel.evaluation.judges import load_judge
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig
@@ -124,7 +124,7 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
     return frames, f"{len(frames)} frames before the world's starts ({cfg.data} is not there): far too few"
 
 
-def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest) -> Judges:
+def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest, i3d: I3D | None) -> Judges:
     """What the dreams are measured with; ValueError if the inverse model or the pilot is another game's."""
     inverse = load_judge(Path(cfg.inverse), Inverse, InverseConfig) if cfg.inverse else None
     if inverse and inverse.names != cfg.probes.label_names:
@@ -143,7 +143,7 @@ def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest
     return Judges(
         control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pilot=pilot, piloted=runs,
         least_pilot=cfg.least_pilot, pool=pool, diverse=cfg.tier.diverse,
-        i3d=open_i3d() if cfg.i3d else None,
+        i3d=i3d,
     )  # fmt: skip
 
 
@@ -163,13 +163,14 @@ def main(raw: DictConfig) -> None:
     torch.set_num_threads(cfg.threads or torch.get_num_threads())
     world = load(cfg.world, cfg.world_tier) if cfg.world else None
     judged, manifest = dreamers(cfg, world), manifest_of(cfg.game, cfg.probes, cfg.tier)
+    i3d = open_i3d() if cfg.i3d else None  # before minutes of play: its weights may be missing
     reference, space = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
     judged.know(space)
     if world and (world.actions != space or list(world.size_hw) != cfg.game.size_hw):
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     name = name_of(cfg, world)
     pool, pool_source = training_frames(cfg, world)
-    jury = judges(cfg, space, pool, manifest)
+    jury = judges(cfg, space, pool, manifest, i3d)
     with tqdm(total=passes(judged, reference, jury), unit=" passes", unit_scale=True, mininterval=5) as bar:
         judged.tell(bar.update)
         figures, shown = measure(judged, reference, jury)
