@@ -58,6 +58,17 @@ def test_muon_moves_the_hidden_matrices_and_adamw_the_rest():
     assert {id(p) for p in owners["adamw"]} == {id(p) for p in net.parameters()} - {id(net.hidden.weight)}
 
 
+def test_a_step_is_seen_by_the_next_pass_of_the_same_autocast_region():
+    net, x = Net(), torch.ones(1, 3)
+    optimizer = Optimizer(net, config())
+    with torch.autocast("cpu", torch.bfloat16):
+        for step in range(3):
+            optimizer.step(net.hidden(x).float().square().mean(), step, 0.0)
+        seen = net.hidden(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(seen, net.hidden(x))
+
+
 def test_the_norm_is_reported_before_clipping():
     net = Net()
     metrics, has_moved = stepped(Optimizer(net, config(clip=0.5)), net, 1.0)

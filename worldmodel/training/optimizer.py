@@ -112,6 +112,7 @@ class Optimizer:
                 for group in optimizer.param_groups:
                     group["lr"] = factor * (config.muon_lr if name == "muon" else config.lr)
                 optimizer.step()
+            torch.clear_autocast_cache()  # an autocast region casts a weight once: a later pass in it must see the new
         for parameter in self.parameters:
             parameter.grad = None
         shown_norm = norm if math.isfinite(norm) else 0.0
