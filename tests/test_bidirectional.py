@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import B, Flow, T, clip, network, no_grads
 
-from worldmodel.diffusion.bidirectional import bidirectional_loss, clip_velocity
+from worldmodel.diffusion.bidirectional import bidirectional_loss, clip_velocity, dream_clip
 
 
 def test_every_frame_sees_past_and_future():
@@ -54,3 +54,17 @@ def test_the_loss_reaches_every_parameter():
     bidirectional_loss(model, *clip(), given=(1, 2)).backward()
     assert not no_grads(model)
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_a_dreamed_clip_walks_from_noise_to_the_models_x0():
+    x, actions = clip()
+    levels = []
+
+    def rule(xt, sigma):  # leads straight to x
+        levels.append(sigma.flatten()[0].item())
+        return (xt - x) / sigma
+
+    noise = torch.randn(B, T, *x.shape[2:])
+    dreamed = dream_clip(Flow(rule), actions, [1.0, 0.75, 0.25], lambda t: noise[:, t : t + 1])
+    assert levels == [1.0, 0.75, 0.25]
+    assert torch.allclose(dreamed, x, atol=1e-5)

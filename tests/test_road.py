@@ -35,8 +35,10 @@ def road(folder):
             *lasting("tokenizer", 4, 4), *SHORT,
         ],
         "latents": [f"data={data}", tokenizer, f"out={latents}"],
-        "bidirectional": [f"latents={latents}", "clips.frames=8", "compass=true", *KEY_FRAMES, *SHORT,
-                          *lasting("bidirectional", 2, 2)],
+        "bidirectional": [
+            f"latents={latents}", tokenizer, "clips.frames=8", "compass=true", *KEY_FRAMES, *SHORT,
+            "preview={clips: 2, frames: 4, steps: 2}", *lasting("bidirectional", 2, 2),
+        ],
         "teacher": [
             f"init={runs}/bidirectional", "clips.frames=8", "compass=true", *KEY_FRAMES, *dream, "preview.steps=2",
             "noise.own_chance=1.0", *lasting("teacher", 4, 2),

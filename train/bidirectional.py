@@ -6,23 +6,40 @@ Run the same command again to continue where it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from train.cli import stage
-from train.load import begin_with
+from train.load import begin_with, load_tokenizer
+from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
-from worldmodel.diffusion.bidirectional import bidirectional_loss
+from worldmodel.diffusion.bidirectional import bidirectional_loss, dream_clip
+from worldmodel.diffusion.flow import grid
+from worldmodel.diffusion.rollout import euler
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.training.ema import EMA
 from worldmodel.training.loop import LoopConfig, train
 from worldmodel.training.optimizer import Optimizer, OptimizerConfig
 from worldmodel.training.run import RunConfig, start
+
+FrameNoise = Callable[[int, int], Tensor]
+SHIFT = 1.5  # of the preview's levels, as in training
+
+
+@dataclass(kw_only=True)
+class ClipPreviewConfig:
+    """clips dreamed whole, of frames each, with nothing given, in `steps` Euler steps."""
+
+    clips: int
+    frames: int
+    steps: int
 
 
 @dataclass(kw_only=True)
@@ -32,12 +49,14 @@ class Config:
     game: GameConfig
     model: ModelConfig
     latents: str
+    tokenizer: str
     init: str | None
     clips: ClipConfig
     compass: bool
     given: tuple[int, int]
     optimizer: OptimizerConfig
     ema: float
+    preview: ClipPreviewConfig
     loop: LoopConfig
     run: RunConfig
 
@@ -48,7 +67,7 @@ class Config:
 
 @stage("bidirectional")
 def main(raw: DictConfig) -> None:
-    """Train; previews are losses on held-out clips, with their own actions and with another clip's."""
+    """Train; previews are clips dreamed whole, and losses on held-out clips, with their own and another's actions."""
     cfg = typed(Config, raw)
     told = told_of(cfg.latents, compass=cfg.compass)
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
@@ -65,6 +84,9 @@ def main(raw: DictConfig) -> None:
     if cfg.run.compile:
         model.compile_blocks()
 
+    preview = Preview(cfg.latents, load_tokenizer(cfg.tokenizer), clips=cfg.preview.clips, given=0,
+                      frames=cfg.preview.frames, told=told)  # fmt: skip
+
     def loss_of(network: CausalDiT, batch: Clip) -> torch.Tensor:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
@@ -75,10 +97,17 @@ def main(raw: DictConfig) -> None:
         ema.update(model, step)
         return metrics
 
+    def whole(
+        network: CausalDiT, _: object, actions: Tensor, sigmas: list[float], noise: FrameNoise, __: object
+    ) -> Tensor:
+        return dream_clip(network, actions, sigmas, lambda t: noise(t, 0))
+
     @torch.no_grad()
     def look(step: int) -> None:
+        sigmas = grid(cfg.preview.steps, SHIFT)[:-1].tolist()
+        figures = preview.measure(ema.model, sigmas, euler, run.dir / f"preview-{step:06d}.png", whole)
+        figures = {name: value for name, value in figures.items() if not name.startswith("psnr")}  # nothing was given
         batches = [unseen.batch(i, 8) for i in range(4)]
-        figures = {}
         for name, order in (("heldout", 1), ("heldout_wrong_actions", -1)):
             torch.manual_seed(1)
             figures[name] = (

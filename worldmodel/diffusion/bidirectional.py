@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from worldmodel.diffusion.flow import add_noise, shift, velocity
+from worldmodel.diffusion.flow import add_noise, expand, shift, velocity
 from worldmodel.model.dit import CausalDiT
 from worldmodel.model.masks import Mask, Sight, SightKey, bidirectional
 
@@ -16,6 +18,18 @@ def clip_velocity(model: CausalDiT, xt: Tensor, sigma: Tensor, actions: Tensor) 
     """v of all frames of a clip xt (B, T, C, h, w), each at its own sigma (B, T)."""
     mask = _mask(xt.shape[1], model.config.sight.key, xt.device)
     return model(xt, sigma, actions, mask)
+
+
+@torch.no_grad()
+def dream_clip(model: CausalDiT, actions: Tensor, sigmas: Sequence[float], noise: Callable[[int], Tensor]) -> Tensor:
+    """x0 (B, T, C, h, w) of whole clips under actions (B, T, A), all frames at once and none given, in Euler steps.
+
+    sigmas descend from 1; noise(t) -> eps (B, 1, C, h, w) of frame t.
+    """
+    x = torch.cat([noise(t) for t in range(actions.shape[1])], 1)
+    for now, lower in pairwise([torch.full(actions.shape[:2], s, device=x.device) for s in (*sigmas, 0.0)]):
+        x = x + expand(lower - now, x) * clip_velocity(model, x, now, actions)
+    return x
 
 
 def bidirectional_loss(model: CausalDiT, latents: Tensor, actions: Tensor, *, given: tuple[int, int]) -> Tensor:
