@@ -174,9 +174,6 @@ def main(raw: DictConfig) -> None:
             "the same compass="
         )
     critics = Critics(cfg, run.device)
-    if cfg.run.compile:
-        for score in (real, critics.fake):
-            score.compile_blocks()
     ema = EMA(student, cfg.ema)
     best = Best(ema)
     optimizer = Optimizer(student, cfg.optimizer)
