@@ -19,7 +19,7 @@ from train.load import begin_with, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
-from worldmodel.diffusion.bidirectional import bidirectional_loss, dream_clip
+from worldmodel.diffusion.bidirectional import SHIFT, bidirectional_loss, dream_clip
 from worldmodel.diffusion.flow import grid
 from worldmodel.diffusion.rollout import euler
 from worldmodel.games import GameConfig
@@ -30,7 +30,6 @@ from worldmodel.training.optimizer import Optimizer, OptimizerConfig
 from worldmodel.training.run import RunConfig, start
 
 FrameNoise = Callable[[int, int], Tensor]
-SHIFT = 1.5  # of the preview's levels, as in training
 
 
 @dataclass(kw_only=True)
