@@ -17,7 +17,9 @@ from worldmodel.games.players import PlayersConfig, mix
 
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
-PLAYERS = PlayersConfig(walker=0.5, sticky=0.5, idle=0.1, look=0.3, glance=0.1, strafe=0.2, doors=False)
+PLAYERS = PlayersConfig(
+    walker=0.5, sticky=0.5, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, strafe=0.2, doors=False
+)
 GAME = "doom_garden"
 
 
@@ -101,7 +103,9 @@ def test_a_spectre_looks_the_same_again(game):
 
 
 def test_a_walker_gets_around_and_uses_what_it_has(game):
-    walker = PlayersConfig(walker=1.0, sticky=0.0, idle=0.1, look=0.3, glance=0.1, strafe=0.2, doors=False)
+    walker = PlayersConfig(
+        walker=1.0, sticky=0.0, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, strafe=0.2, doors=False
+    )
     game.reset(seed=3)
     _, player = mix(game, walker, 3)
     places, used, mouse = set(), set(), 0
@@ -152,7 +156,9 @@ def test_the_easiest_skill_has_fewer_monsters(levels):
 
 
 def test_a_glance_turns_away_and_back(game):
-    glances = PlayersConfig(walker=1.0, sticky=0.0, idle=0.0, look=0.0, glance=1.0, strafe=0.0, doors=False)
+    glances = PlayersConfig(
+        walker=1.0, sticky=0.0, idle=0.0, idle_steps=[4, 25], look=0.0, glance=1.0, strafe=0.0, doors=False
+    )
     game.reset(seed=3)
     _, player = mix(game, glances, 3)
     for _ in range(4):

@@ -12,11 +12,12 @@ from panorama import CONTROL, SPACE, TIER, Panorama, level, players
 from worldmodel.diffusion.rollout import consistency, euler
 from worldmodel.env import EnvError, EpisodeEnd
 from worldmodel.evaluation.dreamer import Dreamer, decode, dream
-from worldmodel.evaluation.figures import Judges, inverse_figures, quality_figures, turn_figures
+from worldmodel.evaluation.figures import Judges, inverse_figures, quality_figures, still_figures, turn_figures
 from worldmodel.evaluation.flight import fly, piloted
 from worldmodel.evaluation.gates import NAMES, Bounds, Gate, gates, verdict
 from worldmodel.evaluation.inverse import Inverse, InverseConfig
 from worldmodel.evaluation.manifest import KIND, RETRY, build
+from worldmodel.evaluation.otherwise import astray, still
 from worldmodel.evaluation.pilot import Pilot, PilotConfig, held_names
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
 from worldmodel.evaluation.quality import traits
@@ -68,9 +69,11 @@ def judges(reference):
     pilot = Pilot(eyes, held_names(SPACE, CONTROL)).eval().requires_grad_(False)
     own = piloted(level(), pilot, MANIFEST.warm_up + MANIFEST.context)
     longs = collect_long(MANIFEST, own, TIER().piloted, lambda text: None)
+    lost = collect_long(MANIFEST, astray(level(), MANIFEST, reference.longs), TIER().long, lambda text: None)
+    stood = collect_long(MANIFEST, still(level(), MANIFEST, reference.longs), {6: 2}, lambda text: None)
     return Judges(
         control=CONTROL, space=SPACE, inverse=inverse, least_f1=0.0, pilot=pilot, piloted=longs, least_pilot=0.0,
-        pool=pool, diverse=[2, 3, 4],
+        pool=pool, diverse=[2, 3, 4], astray=lost, still=stood[6],
     )  # fmt: skip
 
 
@@ -166,6 +169,66 @@ def test_an_episode_that_ends_too_early_is_played_with_another_seed():
     assert frames.shape[0] == 2
 
 
+def test_reality_astray_begins_as_it_did_and_goes_on_as_the_run_before(reference, judges):
+    ours, lost = reference.longs[6], judges.astray[6]
+    np.testing.assert_array_equal(lost.context, ours.context)
+    np.testing.assert_allclose(lost.actions[:, :3], ours.actions[:, :3])
+    np.testing.assert_allclose(lost.actions[:, 3:], ours.actions[::-1, 3:])
+    assert (np.abs(lost.traits - ours.traits).max((1, 2)) > 10).all()
+
+
+def test_a_still_run_begins_as_it_did_and_does_nothing(reference, judges):
+    np.testing.assert_array_equal(judges.still.context, reference.longs[6].context)
+    np.testing.assert_allclose(judges.still.actions[:, :3], reference.longs[6].actions[:, :3])
+    assert not judges.still.actions[:, 3:].any()
+    np.testing.assert_array_equal(judges.still.frames, np.repeat(judges.still.context[:, -1:], 3, 1))
+
+
+def test_a_world_that_stays_stands_still_and_one_that_melts_is_told_when():
+    real = np.random.default_rng(0).integers(0, 255, (2, 4, 16, 24, 3)).astype(np.uint8)
+    melting = np.stack([np.roll(real[:, i], 5 * (i > 1), 2) for i in range(4)], 1)
+    looks = np.ones((2, 40, 3), np.float32)
+    figures = still_figures({"real": real, "student": melting, "copy_last": real}, 2 * looks, looks, 2.0)
+    assert list(figures["psnr"]) == [2, 4, 6]
+    assert figures["psnr"][2]["student"].value > 40 > 12 > figures["psnr"][4]["student"].value
+    assert figures["psnr"][6]["copy_last"].value > 40
+    assert {name: e.value for name, e in figures["end"].items()} == {"sharpness": 2, "brightness": 2}
+
+
+class Steep(Panorama):
+    """Over for good at its fiftieth step; a run of six seconds has 35, one of eleven 60."""
+
+    def reset(self, *, start=0, seed=0):
+        self.steps = 0
+        return super().reset(start=start, seed=seed)
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps >= 50:
+            raise EpisodeEnd("over")
+        return super().step(action)
+
+
+def test_reality_astray_stands_still_where_the_game_is_over(reference):
+    lost = collect_long(MANIFEST, astray(level("", Steep()), MANIFEST, reference.longs), {11: 2}, lambda text: None)
+    motion = lost[11].traits[:, :, 2]  # the warm-up and the context are five of the steps
+    assert (motion[:, 44:] == 0).all()
+    assert (motion[:, :44].mean(1) > 1).all()
+
+
+def test_reality_astray_begins_with_the_attempt_that_was_recorded(reference):
+    class Other(Panorama):
+        def reset(self, *, start=0, seed=0):
+            return super().reset(start=start, seed=seed + RETRY)
+
+    tried = []
+    lost = astray(level("", Other()), MANIFEST, reference.longs)
+    watched = lost._replace(players=lambda seed: tried.append(seed) or lost.players(seed))
+    with pytest.raises(EnvError, match="too early"):
+        collect_long(MANIFEST, watched, {6: 2}, lambda text: None)
+    assert len(tried) > 1
+
+
 def test_a_dream_does_not_depend_on_its_batch(reference, dreamers):
     context, actions = reference.shorts["A"].frames[:, :3], reference.shorts["A"].actions
     together = dream(dreamers.student, context, actions, range(5))
@@ -210,12 +273,16 @@ def test_the_protocol_runs_and_its_report_is_complete(measured, reference, tmp_p
     report = json.loads((tmp_path / "report.json").read_text())
     judged = {gate["key"]: gate for gate in report["gates"]}
     assert judged.keys() == NAMES.keys()
+    assert report["figures"]["astray"]["survival"]["10"]["samples"] == 2
+    assert "reality astray" in text
+    assert "standing still" in text
     assert judged["survival_60"]["passed"] is None  # eleven seconds were dreamt
     assert judged["context_seconds"]["passed"] is None
     assert all(gate["name"] in text for gate in report["gates"])
     assert report["about"]["survival"].startswith("A run survives if")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "report.json", "report.html", "table.txt", "real_vs_dream.png", "sixty_seconds.png", "piloted.png",
+        "report.json", "report.html", "table.txt", "real_vs_dream.png", "sixty_seconds.png", "still.png",
+        "piloted.png",
     }  # fmt: skip
 
 
@@ -236,7 +303,9 @@ def test_what_was_not_given_is_not_measured_and_never_passed(reference, dreamers
     control = replace(CONTROL, turning=None)
     bare = build({}, control, TIER(long={}, piloted={}))
     poor = collect(bare, level, CONTROL.branch, lambda text: None)
-    figures, shown = measure(alone, poor, replace(judges, inverse=None, pilot=None, piloted={}, control=control))
+    figures, shown = measure(
+        alone, poor, replace(judges, inverse=None, pilot=None, piloted={}, astray={}, still=None, control=control)
+    )
     assert ("teacher" in shown.rows, figures["turn"], figures["memory"]) == (False, None, {})
     judged = {gate.key: gate for gate in gates(figures, BOUNDS)}
     missing = ("control", "lag", "survival_60", "piloted_60", "not_finite", "memory", "teacher_psnr", "teacher_speed")

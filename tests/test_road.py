@@ -152,8 +152,10 @@ def test_minutes_are_dreamt_in_several_ways(walked):
     ways = "ways=[{sigmas: [1], noise_scale: 1}, {sigmas: [1, 0.5], noise_scale: 1.1}]"
     done = run("train.drift", *short, f"world={folder}/toy", ways, f"out={folder}/drift")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.count("of 2 (") == 2
-    assert {path.name for path in (folder / "drift").glob("*.png")} == {"toy-1-at-1.png", "toy-1,0.5-at-1.1.png"}
+    assert done.stdout.count("of 2 (") == 3  # reality astray, and two ways
+    assert done.stdout.count("standing still") == 2
+    sheets = ["toy-1,0.5-at-1.1-still.png", "toy-1,0.5-at-1.1.png", "toy-1-at-1-still.png", "toy-1-at-1.png"]
+    assert sorted(path.name for path in (folder / "drift").glob("*.png")) == sheets
     refused = run("train.drift", *short, f"world={folder}/toy", "seconds=60")
     assert refused.returncode != 0
     assert "no run of 60 s" in refused.stderr

@@ -6,7 +6,8 @@ python -m train.drift run=runs/doom_garden/dmd weights=best tokenizer=assets/wor
     'ways=[{sigmas: [1], noise_scale: 1}]'
 
 Minutes instead of train.evaluate's quarter of an hour: for choosing, not for reporting. The real runs are those of
-train.reference, which are played where they are missing.
+train.reference, which are played where they are missing. The first line is of reality astray
+(evaluation/otherwise.py); the line below each way is of the same without any action.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from omegaconf import DictConfig
 
 from train.cli import stage
 from train.evaluate import Judged
-from train.reference import manifest_of, reality
+from train.reference import manifest_of, otherwise, reality
 from worldmodel import load
 from worldmodel.compass import Compass
 from worldmodel.config import typed
@@ -29,8 +30,9 @@ from worldmodel.data.video import contact_sheet, save_image
 from worldmodel.diffusion.rollout import consistency
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.drift import Limits, Relative, limits, relative, survived
-from worldmodel.evaluation.protocol import dreamt
+from worldmodel.evaluation.protocol import dreamt, still_dreams
 from worldmodel.evaluation.reference import Longs
+from worldmodel.evaluation.report import sixty_seconds, still_lines
 
 SHEET_SECONDS = 4.0
 
@@ -75,6 +77,11 @@ def line(ratios: Relative, within: Limits) -> str:
     )
 
 
+def first(part: Longs, runs: int) -> Longs:
+    """The first runs of them."""
+    return Longs(**{name: value[:runs] for name, value in vars(part).items()})
+
+
 @stage("drift")
 def main(raw: DictConfig) -> None:
     """Print a line a way: sharpness / brightness / motion beside reality; save its sheet, a row a run."""
@@ -87,7 +94,7 @@ def main(raw: DictConfig) -> None:
     recorded, fps = [part.traits for part in reference.longs.values()], reference.fps
     if cfg.seconds not in reference.longs:
         raise ValueError(f"no run of {cfg.seconds} s in this tier: {dict(cfg.tier.long)} (seconds: number)")
-    part = Longs(**{name: value[: cfg.runs] for name, value in vars(reference.longs[cfg.seconds]).items()})
+    part = first(reference.longs[cfg.seconds], cfg.runs)
     dreamer = Dreamer(
         model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=len(part.context), sigmas=[],
         sampler=consistency, compass=Compass.of(space.known_to(model.num_actions)),
@@ -96,13 +103,21 @@ def main(raw: DictConfig) -> None:
     name, out = Path(str(cfg.world or cfg.run)).name, Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     print(f"{name}: {len(part.context)} runs of {cfg.seconds} s; sharpness / brightness / motion beside the real runs'")
+    others = otherwise(manifest, cfg.game, reference.longs, Path(cfg.reference))
+    lost = others.astray[cfg.seconds].traits[: cfg.runs]
+    assert others.still, "there are long runs, so there are still ones"
+    within = limits(recorded, fps, cfg.seconds)
+    print(f"{'astray':12s} {line(relative(lost, part.traits, fps), within)}", flush=True)
     for way in cfg.ways or [own] if own else cfg.ways:
         judged = replace(dreamer, sigmas=way.sigmas, sampler=partial(consistency, noise_scale=way.noise_scale))
         traits, films, _ = dreamt(judged, part, round(SHEET_SECONDS * fps))
         text = ",".join(f"{sigma:g}" for sigma in way.sigmas) + f" at {way.noise_scale:g}"
-        print(f"{text:12s} {line(relative(traits, part.traits, fps), limits(recorded, fps, cfg.seconds))}", flush=True)
+        print(f"{text:12s} {line(relative(traits, part.traits, fps), within)}", flush=True)
         path = out / f"{name}-{text.replace(' ', '-')}.png"
         save_image(path, contact_sheet([frame for film in films for frame in film], columns=len(films[0])))
+        figures, sheet = still_dreams(judged, first(others.still, cfg.runs), fps)
+        print("\n".join(still_lines(figures)), flush=True)
+        sixty_seconds(path.with_name(f"{path.stem}-still.png"), sheet)
 
 
 if __name__ == "__main__":

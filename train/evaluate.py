@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from train.cli import stage
 from train.load import load_model, load_teacher, load_tokenizer
-from train.reference import flown, manifest_of, reality
+from train.reference import flown, manifest_of, otherwise, reality
 from worldmodel import ActionSpace, load
 from worldmodel.backends.int8 import in_int8
 from worldmodel.bundle import DEFAULT_TIER, World
@@ -40,6 +40,7 @@ from worldmodel.evaluation.judges import load_judge
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig
 from worldmodel.evaluation.pilot import Pilot, PilotConfig, held_names
 from worldmodel.evaluation.protocol import Dreamers, measure, passes
+from worldmodel.evaluation.reference import Reference
 from worldmodel.evaluation.report import write_report
 from worldmodel.games import GameConfig
 from worldmodel.model.dit import CausalDiT
@@ -124,7 +125,9 @@ def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:
     return frames, f"{len(frames)} frames before the world's starts ({cfg.data} is not there): far too few"
 
 
-def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest, i3d: I3D | None) -> Judges:
+def judges(
+    cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest, reference: Reference, i3d: I3D | None
+) -> Judges:
     """What the dreams are measured with; ValueError if the inverse model or the pilot is another game's."""
     inverse = load_judge(Path(cfg.inverse), Inverse, InverseConfig) if cfg.inverse else None
     if inverse and inverse.names != cfg.probes.label_names:
@@ -143,7 +146,7 @@ def judges(cfg: Config, space: ActionSpace, pool: np.ndarray, manifest: Manifest
     return Judges(
         control=cfg.probes, space=space, inverse=inverse, least_f1=cfg.least_f1, pilot=pilot, piloted=runs,
         least_pilot=cfg.least_pilot, pool=pool, diverse=cfg.tier.diverse,
-        i3d=i3d,
+        **otherwise(manifest, cfg.game, reference.longs, Path(cfg.out))._asdict(), i3d=i3d,
     )  # fmt: skip
 
 
@@ -170,7 +173,7 @@ def main(raw: DictConfig) -> None:
         raise ValueError(f"{cfg.world}: its frames or actions {world.actions} are not this game's, {space}")
     name = name_of(cfg, world)
     pool, pool_source = training_frames(cfg, world)
-    jury = judges(cfg, space, pool, manifest, i3d)
+    jury = judges(cfg, space, pool, manifest, reference, i3d)
     with tqdm(total=passes(judged, reference, jury), unit=" passes", unit_scale=True, mininterval=5) as bar:
         judged.tell(bar.update)
         figures, shown = measure(judged, reference, jury)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +23,7 @@ from worldmodel.config import typed
 from worldmodel.env import EnvError
 from worldmodel.evaluation.flight import load_longs, piloted, save_longs
 from worldmodel.evaluation.manifest import Manifest, ProbesConfig, TierConfig, build
+from worldmodel.evaluation.otherwise import astray, still
 from worldmodel.evaluation.pilot import Pilot
 from worldmodel.evaluation.reference import (
     Level,
@@ -34,7 +35,15 @@ from worldmodel.evaluation.reference import (
 )
 from worldmodel.games import Game, GameConfig, open_game, player
 
+STILL_RUNS = 8
 PLACES = ("pose", "drive", "place")  # what games call it in their facts
+
+
+class Otherwise(NamedTuple):
+    """astray: by seconds; still: None where no long runs are in the tier."""
+
+    astray: dict[int, Longs]
+    still: Longs | None
 
 
 @dataclass(kw_only=True)
@@ -111,11 +120,33 @@ def reality(manifest: Manifest, game: GameConfig, control: ProbesConfig, out: Pa
 
 def flown(manifest: Manifest, game: GameConfig, pilot: Pilot, runs: dict[int, int], path: Path) -> dict[int, Longs]:
     """The real game's long runs under the pilot, kept at `path` or played now."""
+    after = manifest.warm_up + manifest.context
+    return _kept(path, manifest, game, lambda level: piloted(level, pilot, after), runs, "piloted")
+
+
+def otherwise(manifest: Manifest, game: GameConfig, longs: dict[int, Longs], out: Path) -> Otherwise:
+    """The real game's long runs under each other's actions, and the shortest without any; both are kept beside the
+    reference, or played now.
+    """
+    if not longs:
+        return Otherwise({}, None)
+
+    def kept(how: str, change: Callable[[Level, Manifest, dict[int, Longs]], Level], runs: dict[int, int]) -> Any:
+        path = out / f"{how}-{manifest.digest()[:12]}.npz"
+        return _kept(path, manifest, game, lambda level: change(level, manifest, longs), runs, how)
+
+    lost = kept("astray", astray, {seconds: len(part.context) for seconds, part in longs.items()})
+    shortest = min(longs)
+    return Otherwise(lost, kept("still", still, {shortest: min(STILL_RUNS, len(longs[shortest].context))})[shortest])
+
+
+def _kept(
+    path: Path, manifest: Manifest, game: GameConfig, change: Callable[[Level], Level], runs: dict[int, int], how: str
+) -> dict[int, Longs]:
     if not path.exists():
         with closing(open_game(game, watch=True)) as env:
-            level = Level(env, lambda seed: player(env, game, seed)[1], partial(place, env))
-            own = piloted(level, pilot, manifest.warm_up + manifest.context)
-            save_longs(path, collect_long(manifest, own, runs, lambda text: print(f"{text}, piloted")))
+            own = change(Level(env, lambda seed: player(env, game, seed)[1], partial(place, env)))
+            save_longs(path, collect_long(manifest, own, runs, lambda text: print(f"{text}, {how}")))
     return load_longs(path)
 
 

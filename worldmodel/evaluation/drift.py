@@ -29,7 +29,10 @@ DEFINITION = (
     "beyond (somebody stands still for as long, a cave is darker than its level), as far as it ever does. "
     "Survival at a time is that of all runs at least as long, cut there. Open loop, the dream is given the actions of "
     "the real run, whatever it shows; piloted, a pilot that learnt real frames looks at each frame and acts by one "
-    "rule in both, and the real run is its own from the same start."
+    "rule in both, and the real run is its own from the same start. Reality astray is the real game, from the same "
+    "starts, under the actions of the run before: what a dream without a fault would make of actions that do not fit "
+    "what it shows; where that ends the game, it stands still. Standing still: the first runs again without any "
+    "action, PSNR of a frame every two seconds beside the real game's."
 )
 
 

@@ -5,7 +5,7 @@ quality_figures   curves, skill, H*, sharpness and motion of every row, paired g
 split_figures     a few of them for every split
 turn_figures      turn agreement of real, reconstructed and dreamt frames
 inverse_figures   control fidelity, response lag, kernel distance
-long_figures      survival and drift
+long_figures      survival and drift; still_figures: of standing still
 speed_figures     milliseconds
 """
 
@@ -49,7 +49,8 @@ class Judges:
     """control, space: the game's; inverse: the inverse-dynamics model, None where none was given; least_f1: on real
     frames, below which it judges nobody; pilot, None where none was given; piloted: its real runs by seconds;
     least_pilot: share of these that must survive, likewise; pool: frames of training (N, H, W, 3); diverse: episodes,
-    noise seeds, steps; i3d: the network of FVD and KVD, None where these were not asked for.
+    noise seeds, steps; astray, still: the real game's long runs that went on otherwise (otherwise.py), astray by
+    seconds, still None where there are none; i3d: the network of FVD and KVD, None where these were not asked for.
     """
 
     control: ProbesConfig
@@ -61,6 +62,8 @@ class Judges:
     least_pilot: float
     pool: np.ndarray
     diverse: list[int]
+    astray: dict[int, Longs]
+    still: Longs | None = None
     i3d: I3D | None = None
 
 
@@ -250,6 +253,21 @@ def long_figures(
         },
         "runs": {s: len(part) for s, part in looks.items()},
         "sheet": int(np.argsort(late)[len(late) // 2]),
+    }
+
+
+def still_figures(rows: Rows, traits: np.ndarray, real: np.ndarray, seconds: float) -> dict[str, Any]:
+    """Of runs without any action, beside the real ones. rows: name -> frames (R, n, H, W, 3), one every `seconds`;
+    traits, real (R, L, 3) of all frames. psnr: seconds -> row; end: sharpness and brightness of the last `seconds` over
+    reality's.
+    """
+    curves = {name: psnr_curve(row, rows["real"]) for name, row in rows.items() if name != "real"}
+    count = rows["real"].shape[1]
+    last = -round(real.shape[1] / count)
+    sums = {name: [part[:, last:, TRAITS.index(name)].sum(1) for part in (traits, real)] for name in TRAITS[:2]}
+    return {
+        "psnr": {i * seconds: {n: ratio_of_sums(curve[:, i]) for n, curve in curves.items()} for i in range(1, count)},
+        "end": {name: ratio_of_sums(*both) for name, both in sums.items()},
     }
 
 

@@ -28,6 +28,13 @@ WIDTH, HEIGHT, LEFT, TOP = 560, 260, 52, 26  # of a chart, pixels; the margins h
 COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#34495e", "#7f8c8d", "#d35400", "#16a085")
 GAP = 4  # pixels between clips
 SIDE = ("real", "tokenizer", "student", "student_1_step", "teacher")
+SURVIVORS = {  # name of a curve: figures and row that it is of
+    "student": ("long", "survival"),
+    "real": ("long", "survival_real"),
+    "real, astray": ("astray", "survival"),
+    "student, piloted": ("piloted", "survival"),
+    "real, piloted": ("piloted", "survival_real"),
+}
 STYLE = """body{font:14px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:.6em 0 1.6em}
 td,th{padding:.15em .8em;text-align:right;border-bottom:1px solid #ddd}
@@ -137,18 +144,21 @@ def _charts(figures: Mapping[str, Any]) -> list[str]:
         curves("action effect: cost of wrong actions (dB)", "frames",
                {"student": over(figures["quality"]["wrong_action_cost"])}),
     ]  # fmt: skip
-    kinds = {name: figures[kind] for name, kind in (("recorded", "long"), ("piloted", "piloted")) if kind in figures}
-    for kind, figure in kinds.items():
-        for seconds, traits in figure["segments"].items():
+    for kind, who in (("long", "dream, recorded"), ("piloted", "dream, piloted"), ("astray", "reality astray")):
+        for seconds, traits in figures.get(kind, {}).get("segments", {}).items():
             drift = {name: [(4.0 * i + 2, {"value": v}) for i, v in enumerate(traits[name])] for name in TRAITS}
-            charts.append(curves(f"drift: dream / real, {kind} runs of {seconds} s", "seconds", drift))
+            charts.append(curves(f"drift: {who} / real, runs of {seconds} s", "seconds", drift))
     alive = {
-        f"{who}, {kind}": [(float(t), e) for t, e in figure[row].items() if e]
-        for kind, figure in kinds.items()
-        for who, row in (("student", "survival"), ("real", "survival_real"))
+        who: [(float(t), e) for t, e in figures[kind][row].items() if e]
+        for who, (kind, row) in SURVIVORS.items()
+        if kind in figures
     }
     if alive:
         charts.append(curves("survival", "seconds", alive))
+    if still := figures.get("still", {}).get("psnr"):
+        rows = next(iter(still.values()))
+        charts.append(curves("standing still (dB)", "seconds",
+                             {name: [(float(t), e[name]) for t, e in still.items()] for name in rows}))  # fmt: skip
     return charts
 
 

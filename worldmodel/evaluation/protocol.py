@@ -3,7 +3,8 @@
 Dreamers       the student, its one-step self, its teacher
 measure        everything, in order; passes: how much that is
 short_dreams   the rows
-dreamt         long runs under the real ones' actions; long_dreams: their figures; piloted_dreams: under a pilot's
+dreamt         long runs under the real ones' actions; long_dreams: their figures; still_dreams: without any action;
+               piloted_dreams: under a pilot's
 looked         looks away and back
 
 Not here: what is read off the rows (figures.py), gates and pages (gates.py, report.py, page.py).
@@ -26,7 +27,7 @@ from worldmodel.evaluation.figures import Judges, Rows
 from worldmodel.evaluation.flight import fly
 from worldmodel.evaluation.latency import side_by_side
 from worldmodel.evaluation.memory import remembered
-from worldmodel.evaluation.quality import diversity, nearest, traits
+from worldmodel.evaluation.quality import diversity, nearest, psnr_curve, traits
 from worldmodel.evaluation.reference import NEAR_DEGREES, SHEET_SECONDS, Longs, Looks, Reference, Shorts
 from worldmodel.evaluation.statistics import ratio_of_sums
 
@@ -59,12 +60,13 @@ class Dreamers:
 
 @dataclass(kw_only=True)
 class Shown:
-    """What a page shows: rows of split A; frames of one long and of one piloted run, first half real; rows of looks by
-    degrees.
+    """What a page shows: rows of split A; frames of one long, one still and one piloted run, first half real; rows of
+    looks by degrees.
     """
 
     rows: Rows
     long: list[np.ndarray]
+    still: list[np.ndarray]
     piloted: list[np.ndarray]
     looks: dict[int, Rows]
 
@@ -96,10 +98,16 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
     long: list[np.ndarray] = []
     if reference.longs:
         figures["long"], long = long_dreams(dreamers.student, reference)
+    if judges.astray:
+        strayed, real = ({s: part.traits for s, part in runs.items()} for runs in (judges.astray, reference.longs))
+        figures["astray"] = read_off.long_figures(strayed, real, [*real.values()], reference.fps)
+    still: list[np.ndarray] = []
+    if judges.still:
+        figures["still"], still = still_dreams(dreamers.student, judges.still, reference.fps)
     piloted: list[np.ndarray] = []
     if judges.pilot and judges.piloted:
         figures["piloted"], piloted = piloted_dreams(dreamers.student, judges, reference)
-    return figures, Shown(rows=rows, long=long, piloted=piloted, looks=looks)
+    return figures, Shown(rows=rows, long=long, still=still, piloted=piloted, looks=looks)
 
 
 def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
@@ -111,6 +119,7 @@ def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
     branch = int(np.prod(reference.branches.frames.shape[:3]))
     long = sum(int(np.prod(part.traits.shape[:2])) for part in reference.longs.values())
     long += sum(int(np.prod(part.traits.shape[:2])) for part in judges.piloted.values())
+    long += int(np.prod(judges.still.traits.shape[:2])) if judges.still else 0
     looks = sum(int(np.prod(part.frames.shape[:2])) for part in reference.looks.values())
     episodes, seeds, steps = judges.diverse
     diverse = min(episodes, len(reference.shorts["A"].frames)) * seeds * steps
@@ -205,6 +214,24 @@ def long_dreams(dreamer: Dreamer, reference: Reference) -> tuple[dict[str, Any],
     figures["not_finite_frames"] = broken
     shortest, median = min(looks), figures["sheet"]
     return figures, [*reference.longs[shortest].frames[median], *kept[shortest][median]]
+
+
+def still_dreams(dreamer: Dreamer, part: Longs, fps: float) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Figures of runs without any action (figures.still_figures), and of the run whose last frame is the median by PSNR
+    the frames every 2 s, the real ones first.
+    """
+    stride = round(SHEET_SECONDS * fps)
+    measured, sheets, _ = dreamt(dreamer, part, stride)
+    rows = {
+        "real": part.frames,
+        "student": np.stack(sheets),
+        "tokenizer": np.stack([reconstruct(dreamer, clip) for clip in part.frames]),
+        "copy_last": np.repeat(part.context[:, -1:], part.frames.shape[1], 1),
+    }
+    order = np.argsort(psnr_curve(rows["student"], rows["real"])[:, -1])
+    median = order[len(order) // 2]
+    figures = read_off.still_figures(rows, measured, part.traits, stride / fps)
+    return figures, [*part.frames[median], *sheets[median]]
 
 
 def piloted_dreams(dreamer: Dreamer, judges: Judges, reference: Reference) -> tuple[dict[str, Any], list[np.ndarray]]:

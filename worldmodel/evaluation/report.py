@@ -1,9 +1,9 @@
 """What a reader gets: report.json, a table, a page and two pictures.
 
-table          the report as text
+table          the report as text; still_lines: of standing still
 write_report   report.json, the table, the page and both pictures
 real_vs_dream  four episodes by rule, real above dreamt
-sixty_seconds  one long run, real above dreamt; piloted.png likewise
+sixty_seconds  one long run, real above dreamt; still.png and piloted.png likewise
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from worldmodel.evaluation.statistics import Estimate
 SCHEMA = 3  # of report.json
 SHEET_QUANTILES = (0.1, 0.4, 0.6, 0.9)  # of the student's mean PSNR: from bad to good, never picked by hand
 SHEET_STRIDE = 3
+STILL_SECONDS = (2, 4, 10, 30, 60)
 
 
 def table(figures: dict[str, Any], judged: list[Gate], about: dict[str, Any]) -> str:
     """The report as text, at most 120 columns."""
     parts = [
         _rows(figures["quality"], about["name"]), _splits(figures["splits"], about), _control(figures),
-        _long(figures, "long"), _long(figures, "piloted"), _speed(figures["speed"]), _gates(judged),
+        *(_long(figures, kind) for kind in ("long", "astray", "piloted")), _still(figures), _speed(figures["speed"]),
+        _gates(judged),
     ]  # fmt: skip
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -41,8 +43,8 @@ def table(figures: dict[str, Any], judged: list[Gate], about: dict[str, Any]) ->
 def write_report(
     folder: Path, figures: dict[str, Any], judged: list[Gate], about: dict[str, Any], shown: Shown, fps: float
 ) -> str:
-    """Write report.json, table.txt, report.html, real_vs_dream.png and, with such runs, sixty_seconds.png and
-    piloted.png; gives the table.
+    """Write report.json, table.txt, report.html, real_vs_dream.png and, with such runs, sixty_seconds.png,
+    still.png and piloted.png; gives the table.
 
     report.json holds `about` (who, where, how; name, absent and notes are needed), the gates and all figures; what is
     not finite becomes null.
@@ -58,6 +60,8 @@ def write_report(
     real_vs_dream(folder / "real_vs_dream.png", shown.rows["student"], shown.rows["real"])
     if shown.long:
         sixty_seconds(folder / "sixty_seconds.png", shown.long)
+    if shown.still:
+        sixty_seconds(folder / "still.png", shown.still)
     if shown.piloted:
         sixty_seconds(folder / "piloted.png", shown.piloted)
     write_page(folder / "report.html", data, shown, fps, text)
@@ -144,11 +148,11 @@ def _control(figures: dict[str, Any]) -> list[str]:
 
 def _long(figures: dict[str, Any], kind: str) -> list[str]:
     if kind not in figures:
-        return [f"{kind} runs".ljust(18) + "n/a: none in this tier, or no pilot"]
+        return [f"{kind} runs".ljust(18) + "n/a: none in this tier" + ", or no pilot" * (kind == "piloted")]
     long = figures[kind]
     alive = "  ".join(f"{t} s {e.value:.2f} of {e.samples}" for t, e in long["survival"].items() if e)
     real = "  ".join(f"{t} s {e.value:.2f}" for t, e in long["survival_real"].items() if e)
-    title = {"long": "survival", "piloted": "survival, piloted"}[kind]
+    title = {"long": "survival", "piloted": "survival, piloted", "astray": "reality astray"}[kind]
     lines = [f"{title:18s}{alive}  (real: {real})"]
     if not long.get("may_judge", True):
         lines.append("the pilot survives too seldom in the real game to judge anybody")
@@ -157,6 +161,22 @@ def _long(figures: dict[str, Any], kind: str) -> list[str]:
         cells = "  ".join(f"{name} {value:.2f}" for name, value in worst.items())
         lines.append(f"worst 4 s of {seconds:3d} s  {cells}")
     return lines
+
+
+def _still(figures: dict[str, Any]) -> list[str]:
+    if "still" not in figures:
+        return ["standing still    n/a: none in this tier"]
+    return still_lines(figures["still"])
+
+
+def still_lines(still: dict[str, Any]) -> list[str]:
+    """PSNR of every row at some of the times, and what the last frames look like."""
+    told = still["psnr"]
+    picks = sorted({min(told, key=lambda t: abs(t - wanted)) for wanted in STILL_SECONDS})
+    rows = list(told[picks[0]])
+    lines = [f"{'standing still (dB)':20s}" + "".join(f"{f'{t:.0f} s':>8s}" for t in picks)]
+    lines += [f"  {row:18s}" + "".join(f"{told[t][row].value:8.2f}" for t in picks) for row in rows]
+    return [*lines, "  last 2 s          " + _shares(still["end"])]
 
 
 def _speed(speeds: dict[str, Any]) -> list[str]:

@@ -32,15 +32,18 @@ class PlayersConfig:
 
     walker: float
     sticky: float
-    idle: float  # share of a walker's time spent standing
-    look: float  # share spent looking around, walking or not
-    glance: float  # share spent looking away from a place and back to it: what a memory can be learnt from
-    strafe: float  # share spent walking sideways to its view
+    idle: float  # share of a walker's moods in which it stands
+    idle_steps: list[int]  # for how long: the least, and the most but one
+    look: float  # share in which it looks around, walking or not
+    glance: float  # share in which it looks away from a place and back to it: what a memory can be learnt from
+    strafe: float  # share in which it walks sideways to its view
     doors: bool  # whether it presses use where something stops it
 
     def __post_init__(self) -> None:
         if abs(self.walker + self.sticky - 1) > 1e-6:
             raise ValueError(f"players: shares must add up to 1, got {self.walker} + {self.sticky}")
+        if len(self.idle_steps) != 2 or not 1 <= self.idle_steps[0] < self.idle_steps[1]:
+            raise ValueError(f"players: idle_steps must be the least and the most but one, got {self.idle_steps}")
 
 
 class Player(Protocol):
@@ -135,7 +138,7 @@ class Walker:
         c = self.config
         moods = {"look": c.look, "glance": c.glance, "strafe": c.strafe, "idle": c.idle}
         self.mood = str(self.rng.choice(["walk", *moods], p=[1 - sum(moods.values()), *moods.values()]))
-        self.mood_left = int(self.rng.integers(8, 45)) if self.mood != "idle" else int(self.rng.integers(4, 25))
+        self.mood_left = int(self.rng.integers(*(c.idle_steps if self.mood == "idle" else (8, 45))))
         if self.mood == "glance":
             self.glance = self._glance()
             self.mood_left = len(self.glance)
