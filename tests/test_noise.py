@@ -65,6 +65,8 @@ def test_frame_noise_is_standard_normal():
         {"std": 0.0},
         {"context_chance": 1.5},
         {"own_chance": -0.1},
+        {"own_depth": 0},
+        {"own_level": 0.0},
         {"own_errors": [1.0]},
         {"own_errors": [1.0, 0.0]},
         {"context_most": 1.0},

@@ -147,6 +147,53 @@ def test_what_a_perfect_model_sees_in_a_frame_is_the_frame():
     torch.testing.assert_close(past.latents, context.latents, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_after_so_many_passes_so_many_own_frames_are_those_of_play(depth, monkeypatch):
+    """More passes change later frames alone, as one frame after another is made in play."""
+    latents, actions = clip()
+    context, target = split_clip(latents, actions, None)
+    least_first, most_depth = torch.zeros(B, 1, dtype=torch.long), lambda high: torch.tensor(high - 1)
+    monkeypatch.setattr(torch, "randint", lambda *a, **k: least_first if len(a) == 3 else most_depth(a[0]))
+    pasts, model = [], network()
+    for passes in (depth, depth + 3):
+        torch.manual_seed(0)
+        config = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0,
+                             own_depth=passes, own_level=1.0)  # fmt: skip
+        pasts.append(own_past(model, context, target, config).latents)
+    short, long = pasts
+    torch.testing.assert_close(short[:, : depth + 1], long[:, : depth + 1], rtol=1e-4, atol=1e-5)
+    assert (short[:, depth + 1] - long[:, depth + 1]).abs().max() > 1e-3
+    assert torch.equal(short[:, 0], context.latents[:, 0])
+
+
+def test_an_own_past_from_noise_alone_owes_nothing_to_the_true_frames():
+    latents, actions = clip()
+    context, target = split_clip(latents, actions, None)
+    kept, model = [], network()
+    for other in (target, target + 1):
+        torch.manual_seed(4)
+        config = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0, own_level=1.0)
+        past = own_past(model, context, other, config).latents
+        kept.append(past[(past != context.latents).flatten(2).any(2)])
+    torch.testing.assert_close(kept[0], kept[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_own_past_may_be_made_by_another_network():
+    latents, actions = clip()
+    asked = []
+
+    def dreamer(*args):
+        asked.append(1)
+        return torch.zeros_like(args[0])
+
+    dreamer.config = network().config
+    config = NoiseConfig(mean=0.0, std=1.0, context_chance=0.0, context_most=0.1, own_chance=1.0, own_depth=3)
+    torch.manual_seed(1)
+    loss = teacher_forcing_loss(network(), latents, actions, config, dreamer=dreamer)
+    assert 1 <= len(asked) <= 3
+    assert loss.isfinite()
+
+
 @pytest.mark.parametrize("times", [0.0, -1.0])
 def test_errors_of_an_own_past_may_be_taken_back_or_mirrored(times):
     latents, actions = clip()

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import begin_with, load_tokenizer
+from train.load import begin_with, load_model, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
@@ -48,6 +48,7 @@ class Config:
     latents: str
     tokenizer: str
     init: str | None
+    dreamer: str | None
     clips: ClipConfig
     compass: bool
     draws: int
@@ -72,6 +73,7 @@ def main(raw: DictConfig) -> None:
     if cfg.init:
         begin_with(cfg.init, teacher)
     teacher.to(run.device)
+    dreamer = load_model(cfg.dreamer).to(run.device).requires_grad_(False) if cfg.dreamer else None
     ema = EMA(teacher, cfg.ema)
     optimizer = Optimizer(teacher, cfg.optimizer)
     if cfg.run.compile:
@@ -84,7 +86,7 @@ def main(raw: DictConfig) -> None:
     def loss_of(model: CausalDiT, batch: Clip, draws: int, noise: NoiseConfig) -> torch.Tensor:
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
-            return teacher_forcing_loss(model, latents, actions, noise, draws)
+            return teacher_forcing_loss(model, latents, actions, noise, draws, dreamer)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
         metrics = optimizer.step(loss_of(teacher, batch, cfg.draws, cfg.noise), step, run.progress)

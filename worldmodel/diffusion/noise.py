@@ -24,7 +24,9 @@ class NoiseConfig:
     context_chance, context_most: a clean context frame gets noise of sigma ~ U(0, context_most) with that chance,
     so that a running world forgives its own errors. Its level is told to the network.
     own_chance: in that share of the clips the past is, from some frame on, the network's own work (teacher.own_past);
-    own_errors: times its errors, uniform between the two for each clip: 1 as they are, -1 mirrored (blur: too sharp).
+    own_errors: times its errors, uniform between the two for each clip: 1 as they are, -1 mirrored (blur: too sharp);
+    own_depth: it is made in 1 to so many passes, each over the past that the last one left, so that errors add up as
+    over so many frames of play; own_level: of the noise that its frames are made from, 1 as in play; None: training's.
     """
 
     mean: float
@@ -33,6 +35,8 @@ class NoiseConfig:
     context_most: float
     own_chance: float = 0.0
     own_errors: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    own_depth: int = 1
+    own_level: float | None = None
 
     def __post_init__(self) -> None:
         chances = (self.context_chance, self.own_chance)
@@ -40,6 +44,8 @@ class NoiseConfig:
             raise ValueError(f"noise: std must be > 0, chances in [0, 1], most in [0, 1), got {self}")
         if len(self.own_errors) != 2 or self.own_errors[0] > self.own_errors[1]:
             raise ValueError(f"noise.own_errors must be [least, most], got {self.own_errors}")
+        if self.own_depth < 1 or not (self.own_level is None or 0 < self.own_level <= 1):
+            raise ValueError(f"noise: own_depth must be at least 1 and own_level null or in (0, 1], got {self}")
 
 
 def draw_sigma(shape: tuple[int, ...], config: NoiseConfig, device: torch.device) -> Tensor:

@@ -44,14 +44,20 @@ def forced_velocity(model: CausalDiT, context: Context, xt: Tensor, sigma: Tenso
 
 
 def teacher_forcing_loss(
-    model: CausalDiT, latents: Tensor, actions: Tensor, config: NoiseConfig, draws: int = 1
+    model: CausalDiT,
+    latents: Tensor,
+    actions: Tensor,
+    config: NoiseConfig,
+    draws: int = 1,
+    dreamer: CausalDiT | None = None,
 ) -> Tensor:
     """Flow-matching loss mean ||v - (eps - x0)||^2 over frames 1..T of clips (B, T + 1, C, h, w).
 
-    Each frame of each draw has its own noise level; frame 0 is given and never a target.
+    Each frame of each draw has its own noise level; frame 0 is given and never a target. dreamer: makes the own past;
+    None: the model itself.
     """
     context, target = split_clip(latents, actions, config)
-    context = own_past(model, context, target, config)
+    context = own_past(dreamer or model, context, target, config)
     x0 = target.repeat(1, draws, 1, 1, 1)
     eps = torch.randn_like(x0)
     sigma = draw_sigma((x0.shape[0], x0.shape[1]), config, x0.device)
@@ -72,9 +78,10 @@ def split_clip(latents: Tensor, actions: Tensor, config: NoiseConfig | None) -> 
 def own_past(model: CausalDiT, context: Context, target: Tensor, config: NoiseConfig) -> Context:
     """The past as a running world has it, in config.own_chance of the clips: true, and from some frame on the model's.
 
-    An own frame is the x0 that the model sees in the true frame under noise of a training level, with the true past in
-    sight; target (B, T, C, h, w) are frames 1..T. What is learnt from it still leads to the true next frame, so the
-    model learns to mend its own errors (error recycling, arXiv:2510.09212).
+    An own frame is the x0 that the model sees in the true frame under noise of a training level (or of own_level), with
+    the past in sight that the pass before has left, at first the true one; target (B, T, C, h, w) are frames 1..T. What
+    is learnt from it still leads to the true next frame, so the model learns to mend its own errors (error recycling,
+    arXiv:2510.09212). From noise alone, after n passes the first n own frames are those of play, one after another.
     """
     b, t = context.sigma.shape
     device = context.sigma.device
@@ -83,16 +90,23 @@ def own_past(model: CausalDiT, context: Context, target: Tensor, config: NoiseCo
     if config.own_chance == 0 or not own.any():
         return context
     sigma = draw_sigma((b, t), config, device)
+    if config.own_level is not None:
+        sigma = torch.full_like(sigma, config.own_level)
     xt = add_noise(target, torch.randn_like(target), sigma)
-    x0 = x0_from_velocity(xt, forced_velocity(model, context, xt, sigma), sigma)
     least, most = config.own_errors
-    times = least + (most - least) * torch.rand(b, 1, device=device)
-    dreamed = target + expand(times, target) * (x0 - target)
-    dreamed = torch.cat([context.latents[:, :1], dreamed[:, :-1]], 1)
-    return context._replace(
-        latents=torch.where(expand(own, dreamed), dreamed, context.latents),
-        sigma=context.sigma.masked_fill(own, 0.0),
-    )
+    times = expand(least + (most - least) * torch.rand(b, 1, device=device), target)
+
+    def dreamed(past: Context, times: Tensor | float) -> Context:
+        x0 = x0_from_velocity(xt, forced_velocity(model, past, xt, sigma), sigma)
+        frames = torch.cat([context.latents[:, :1], (target + times * (x0 - target))[:, :-1]], 1)
+        return context._replace(
+            latents=torch.where(expand(own, frames), frames, context.latents), sigma=context.sigma.masked_fill(own, 0.0)
+        )
+
+    past = context
+    for _ in range(int(torch.randint(config.own_depth, ()))):
+        past = dreamed(past, 1.0)
+    return dreamed(past, times)
 
 
 @lru_cache(maxsize=16)
