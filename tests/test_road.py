@@ -44,8 +44,8 @@ def road(folder):
             "noise.own_chance=1.0", *lasting("teacher", 4, 2),
         ],
         "consistency": [
-            f"teacher={runs}/teacher", "clips.frames=8", "noise.own_chance=1.0", "noise.own_depth=2", "noise.own_level=1.0",
-            *dream, *lasting("consistency", 2, 2),
+            f"teacher={runs}/teacher", "clips.frames=8", "noise.own_chance=1.0", "noise.own_depth=2",
+            "noise.own_level=1.0", *dream, *lasting("consistency", 2, 2),
         ],
         "dmd": [
             f"student={runs}/consistency", f"real_score={runs}/bidirectional", "dmd.score=bidirectional",
