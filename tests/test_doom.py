@@ -103,9 +103,7 @@ def test_a_spectre_looks_the_same_again(game):
 
 
 def test_a_walker_gets_around_and_uses_what_it_has(game):
-    walker = PlayersConfig(
-        walker=1.0, sticky=0.0, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, strafe=0.2, doors=False
-    )
+    walker = dataclasses.replace(PLAYERS, walker=1.0, sticky=0.0)
     game.reset(seed=3)
     _, player = mix(game, walker, 3)
     places, used, mouse = set(), set(), 0
@@ -155,10 +153,24 @@ def test_the_easiest_skill_has_fewer_monsters(levels):
     hard.close()
 
 
+@pytest.mark.parametrize("steps", [[3, 4], [30, 31]])
+def test_pauses_are_as_long_as_the_settings_say(game, steps):
+    rests = {"idle": 1.0, "idle_steps": steps, "look": 0.0, "glance": 0.0, "strafe": 0.0}
+    idler = dataclasses.replace(PLAYERS, walker=1.0, sticky=0.0, **rests)
+    game.reset(seed=3)
+    _, player = mix(game, idler, 3)
+    player.act(game)
+    assert (player.mood, player.mood_left) == ("idle", steps[0] - 1)
+
+
+@pytest.mark.parametrize("steps", [[4], [0, 4], [4, 4]])
+def test_pauses_that_make_no_sense_are_refused(steps):
+    with pytest.raises(ValueError, match="idle_steps"):
+        dataclasses.replace(PLAYERS, idle_steps=steps)
+
+
 def test_a_glance_turns_away_and_back(game):
-    glances = PlayersConfig(
-        walker=1.0, sticky=0.0, idle=0.0, idle_steps=[4, 25], look=0.0, glance=1.0, strafe=0.0, doors=False
-    )
+    glances = dataclasses.replace(PLAYERS, walker=1.0, sticky=0.0, idle=0.0, look=0.0, glance=1.0, strafe=0.0)
     game.reset(seed=3)
     _, player = mix(game, glances, 3)
     for _ in range(4):

@@ -147,6 +147,18 @@ def test_a_world_tells_what_fewer_passes_cost(walked):
     assert len(list((folder / "passes").glob("*.png"))) == 4
 
 
+def test_a_student_may_make_the_past_that_a_teacher_learns_from(walked):
+    folder, runs = walked[0], f"{walked[0]}/runs"
+    past = ["model=debug", f"dreamer={folder}/toy", "noise.own_chance=1.0", "noise.own_depth=2", "noise.own_level=1.0"]
+    given = [f"latents={folder}/data/latents", f"tokenizer={runs}/tokenizer", "clips.frames=8", *KEY_FRAMES, *SHORT]
+    short = ["preview={clips: 2, given: 3, frames: 4, steps: 2}", "loop.steps=1", "loop.batch=2"]
+    done = run("train.teacher", *past, *given, *short, "compass=true", f"run.dir={runs}/mended")
+    assert done.returncode == 0, done.stderr[-4000:]
+    refused = run("train.teacher", *past, *given, *short, f"run.dir={runs}/other")
+    assert refused.returncode != 0
+    assert "the same tokenizer and compass=" in refused.stderr
+
+
 def test_minutes_are_dreamt_in_several_ways(walked):
     folder, _ = walked
     short = [*TINY, "+tier.long={4: 2}", "seconds=4", "runs=2", f"reference={folder}/minutes"]

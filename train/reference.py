@@ -1,6 +1,7 @@
 """The real game's part of an evaluation: the frozen manifest and the frames it leads to, once for all worlds.
 
-python -m train.reference game=doom_garden         writes out/evaluate/reference-<hash>.npz and manifest-<hash>.json
+python -m train.reference game=doom_garden         writes out/evaluate/{reference,astray,still}-<hash>.npz and
+                                                   manifest-<hash>.json
 train.evaluate does the same where it is missing; this is for a machine that has the game and no world.
 """
 
@@ -156,6 +157,7 @@ def main(raw: DictConfig) -> None:
     cfg = typed(Config, raw)
     manifest = manifest_of(cfg.game, cfg.probes, cfg.tier)
     reference, _ = reality(manifest, cfg.game, cfg.probes, Path(cfg.out))
+    otherwise(manifest, cfg.game, reference.longs, Path(cfg.out))
     print(f"{cfg.game.name}: manifest {manifest.digest()[:12]}, {len(manifest.entries)} entries")
     for group, part in reference.shorts.items():
         print(f"  {group:20s} {len(part.frames)} x {part.frames.shape[1]} frames")

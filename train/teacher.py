@@ -74,6 +74,12 @@ def main(raw: DictConfig) -> None:
         begin_with(cfg.init, teacher)
     teacher.to(run.device)
     dreamer = load_model(cfg.dreamer).to(run.device).requires_grad_(False) if cfg.dreamer else None
+    if dreamer and (dreamer.latent_shape, dreamer.num_actions) != (teacher.latent_shape, teacher.num_actions):
+        theirs, ours = ((m.latent_shape, m.num_actions) for m in (dreamer, teacher))
+        raise ValueError(
+            f"dreamer={cfg.dreamer} has latents and numbers of an action {theirs}, this run {ours}: "
+            "both need the same tokenizer and compass="
+        )
     ema = EMA(teacher, cfg.ema)
     optimizer = Optimizer(teacher, cfg.optimizer)
     if cfg.run.compile:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,44 +27,11 @@ from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import commit_block, consistency, denoise_block, merged_block, prefill
 from worldmodel.env import Frame
+from worldmodel.line import Line, Moment
 from worldmodel.model.cache import KVCache
 
 REMEMBERED = 384  # frames one can go back exactly; with those in sight 0.33 MB each in the first world, in bfloat16
 FADED = 1800  # frames before those, of which only the latent is kept: 6 KB each, 11 MB; going there is approximate
-THINNED = 450  # of them, in a line that was left: 3 MB
-
-
-@dataclass
-class Moment:
-    """One dreamed frame: what it takes to show it and to have been there.
-
-    past: its keys and values, None until it is committed.
-    """
-
-    latent: Tensor  # (1, 1, C, h, w)
-    action: Tensor  # (1, 1, A): what the network was told of it
-    frame: Frame
-    past: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A line of play that can be returned to (env.Past), as deques and numbers of an Engine; nothing in it is a copy.
-
-    exact: how many frames one can go back on it exactly
-    """
-
-    moments: tuple[Moment, ...]
-    faded: tuple[tuple[Tensor, Tensor], ...]
-    begun: dict[str, Any]
-    begun_told: Tensor
-    start_frame: Frame
-    index: int
-    first_time: int
-    is_faded: bool
-    seed: int
-    steps: int
-    exact: int
 
 
 class Engine:
@@ -373,12 +340,8 @@ class Engine:
         )  # fmt: skip
 
     def thinned(self, past: Line, frames: int) -> Line:
-        """The same line, exact for at most so many frames; before them, THINNED latents."""
-        surplus = max(0, len(past.moments) - frames - self._seen)
-        if not surplus:
-            return replace(past, faded=past.faded[-THINNED:])
-        faded = (*past.faded, *((moment.latent, moment.action) for moment in past.moments[:surplus]))
-        return replace(past, moments=past.moments[surplus:], faded=faded[-THINNED:], exact=min(past.exact, frames))
+        """The same line, exact for at most so many frames; the latents of some before them."""
+        return past.thinned(frames, self._seen)
 
     def return_to(self, past: Line) -> Frame:
         """Go to the end of a line of this engine."""
