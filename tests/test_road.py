@@ -154,7 +154,7 @@ def test_a_student_may_make_the_past_that_a_teacher_learns_from(walked):
     short = ["preview={clips: 2, given: 3, frames: 4, steps: 2}", "loop.steps=1", "loop.batch=2"]
     done = run("train.teacher", *past, *given, *short, "compass=true", f"run.dir={runs}/mended")
     assert done.returncode == 0, done.stderr[-4000:]
-    refused = run("train.teacher", *past, *given, *short, f"run.dir={runs}/other")
+    refused = run("train.teacher", *past, *given, *short, f"run.dir={runs}/unlike")
     assert refused.returncode != 0
     assert "the same tokenizer and compass=" in refused.stderr
 
