@@ -93,6 +93,10 @@ CHANGES = {
     ),
     "noise that deafens": lambda w: w | {"noise_scale": 30.0},
     "levels that do not begin with noise": lambda w: w | {"sigmas": {"1": [0.5]}, "steps": 1},
+    "no levels at rest": lambda w: w | {"rest_steps": 3},
+    "levels at rest that begin otherwise": lambda w: (
+        w | {"rest_steps": 3, "sigmas": {"1": [1.0], "2": [1.0, 0.5], "3": [1.0, 0.6, 0.3]}}
+    ),
     "sizes that do not fit the weights": lambda w: w | {"model": w["model"] | {"layers": 3}},
     "buttons that are no names": lambda w: w | {"actions": {"buttons": [1], "mouse": [0, 0]}},
     "a button more than the weights": lambda w: w | {"actions": {"buttons": ["a", "b", "c"], "mouse": [9, 0]}},

@@ -32,15 +32,22 @@ def exported(world, student, tier, *more):
 def test_a_tier_joins_a_world_and_leaves_all_else_as_it_was(tmp_path):
     world, other = make_world(tmp_path / "tiny"), make_world(tmp_path / "other", far=2, every=4)
     before = {p.name: p.read_bytes() for p in world.rglob("*") if p.is_file()}
-    exported(world, other, "keen", "noise_scale=1.25", "steps=1")
+    exported(world, other, "keen", "noise_scale=1.25", "steps=1", "rest_steps=2")
     after = {p.name: p.read_bytes() for p in world.rglob("*") if p.is_file()}
     assert {name for name in after if after[name] != before.get(name)} == {
         "world.json", "sha256sums", "student-keen.safetensors"
     }  # fmt: skip
     own = json.loads(after["world.json"])["tiers"]["keen"]
-    assert own.keys() == {"model", "params", "training", "steps"}  # noise_scale and sigmas are the world's
+    assert own.keys() == {
+        "model",
+        "params",
+        "training",
+        "steps",
+        "rest_steps",
+    }  # noise_scale and sigmas are the world's
     keen = read_bundle(world, "keen")
-    assert (keen.steps, keen.noise_scale, keen.model.config.sight.far) == (1, 1.25, 2)
+    assert (keen.steps, keen.rest_steps, keen.noise_scale, keen.model.config.sight.far) == (1, 2, 1.25, 2)
+    assert read_bundle(world).rest_steps == 1
     exported(world, other, "keen", "noise_scale=1.4", "int8=true")  # again: the new one instead
     assert (read_bundle(world, "keen").noise_scale, read_bundle(world).noise_scale) == (1.4, 1.25)
     assert (read_bundle(world, "keen").int8, read_bundle(world).int8) == (True, False)

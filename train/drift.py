@@ -24,6 +24,7 @@ from train.cli import stage
 from train.evaluate import Judged
 from train.reference import manifest_of, otherwise, reality
 from worldmodel import load
+from worldmodel.bundle import World
 from worldmodel.compass import Compass
 from worldmodel.config import typed
 from worldmodel.data.video import contact_sheet, save_image
@@ -39,10 +40,19 @@ SHEET_SECONDS = 4.0
 
 @dataclass(kw_only=True)
 class WayConfig:
-    """Noise levels of a frame, and how loud the noise between them is."""
+    """Noise levels of a frame, how loud the noise between them is, and the levels of a frame for which nothing is
+    held; None: the same.
+    """
 
     sigmas: list[float]
     noise_scale: float
+    rest_sigmas: list[float] | None = None
+
+    @property
+    def text(self) -> str:
+        """As the levels of play, of rest, and the noise are written in a line and in a file's name."""
+        levels = [self.sigmas] + ([self.rest_sigmas] if self.rest_sigmas else [])
+        return " rest ".join(",".join(f"{sigma:g}" for sigma in row) for row in levels) + f" at {self.noise_scale:g}"
 
 
 @dataclass(kw_only=True)
@@ -62,6 +72,13 @@ class Config(Judged):
             raise ValueError("a run has no way of play of its own: ways=[{sigmas: [1.0], noise_scale: 1.0}]")
         if self.runs < 1:
             raise ValueError(f"runs={self.runs} must be at least 1")
+
+
+def way_of(world: World) -> WayConfig:
+    """As a world is played."""
+    return WayConfig(
+        sigmas=world.sigmas[world.steps], noise_scale=world.noise_scale, rest_sigmas=world.rest_sigmas
+    )  # fmt: skip
 
 
 def line(ratios: Relative, within: Limits) -> str:
@@ -99,7 +116,7 @@ def main(raw: DictConfig) -> None:
         model=model.to(dtype).eval(), tokenizer=tokenizer.to(dtype).eval(), batch=len(part.context), sigmas=[],
         sampler=consistency, compass=Compass.of(space.known_to(model.num_actions)),
     )  # fmt: skip
-    own = WayConfig(sigmas=world.sigmas[world.steps], noise_scale=world.noise_scale) if world else None
+    own = way_of(world) if world else None
     name, out = Path(str(cfg.world or cfg.run)).name, Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     print(f"{name}: {len(part.context)} runs of {cfg.seconds} s; sharpness / brightness / motion beside the real runs'")
@@ -109,11 +126,11 @@ def main(raw: DictConfig) -> None:
     within = limits(recorded, fps, cfg.seconds)
     print(f"{'astray':12s} {line(relative(lost, part.traits, fps), within)}", flush=True)
     for way in cfg.ways or [own] if own else cfg.ways:
-        judged = replace(dreamer, sigmas=way.sigmas, sampler=partial(consistency, noise_scale=way.noise_scale))
+        sampler = partial(consistency, noise_scale=way.noise_scale)
+        judged = replace(dreamer, sigmas=way.sigmas, rest_sigmas=way.rest_sigmas, sampler=sampler)
         traits, films, _ = dreamt(judged, part, round(SHEET_SECONDS * fps))
-        text = ",".join(f"{sigma:g}" for sigma in way.sigmas) + f" at {way.noise_scale:g}"
-        print(f"{text:12s} {line(relative(traits, part.traits, fps), within)}", flush=True)
-        path = out / f"{name}-{text.replace(' ', '-')}.png"
+        print(f"{way.text:12s} {line(relative(traits, part.traits, fps), within)}", flush=True)
+        path = out / f"{name}-{way.text.replace(' ', '-')}.png"
         save_image(path, contact_sheet([frame for film in films for frame in film], columns=len(films[0])))
         figures, sheet = still_dreams(judged, first(others.still, cfg.runs), fps)
         print("\n".join(still_lines(figures)), flush=True)

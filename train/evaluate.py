@@ -98,10 +98,11 @@ class Config(Judged):
 
 def dreamers(cfg: Config, world: World | None) -> Dreamers:
     """Student, one-step student and teacher, on their device."""
-    many, one, noise_scale = cfg.sigmas, [1.0], cfg.noise_scale
+    many, one, noise_scale, resting = cfg.sigmas, [1.0], cfg.noise_scale, None
     model, tokenizer = cfg.student(world)
     if world:
         many, one, noise_scale = world.sigmas[world.steps], world.sigmas.get(1, one), world.noise_scale
+        resting = world.rest_sigmas
     name = cfg.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     to: Any = {"device": torch.device(name), "dtype": torch.bfloat16 if cfg.half else torch.float32}
     shared: Any = {"tokenizer": tokenizer.to(**to).eval(), "batch": cfg.batch}
@@ -111,7 +112,8 @@ def dreamers(cfg: Config, world: World | None) -> Dreamers:
     if cfg.teacher:
         levels = grid(cfg.teacher_steps, cfg.teacher_shift)[:-1].tolist()
         teacher = Dreamer(model=load_teacher(cfg.teacher).to(**to).eval(), sampler=euler, sigmas=levels, **shared)
-    return Dreamers(student=Dreamer(sigmas=many, **student), one_step=Dreamer(sigmas=one, **student), teacher=teacher)
+    played = Dreamer(sigmas=many, rest_sigmas=resting, **student)
+    return Dreamers(student=played, one_step=Dreamer(sigmas=one, **student), teacher=teacher)
 
 
 def training_frames(cfg: Config, world: World | None) -> tuple[np.ndarray, str]:

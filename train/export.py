@@ -50,6 +50,7 @@ class Config:
     sigmas: dict[int, list[float]]
     noise_scale: float
     steps: int
+    rest_steps: int | None
     int8: bool
     starts: int
     players: list[str] | None
@@ -122,7 +123,8 @@ def played(metas: Sequence[Meta]) -> str:
 
 def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     """card.md: what it is, data, licence, how it was trained, what was measured."""
-    lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student.", ""]
+    resting = f" (in {cfg.rest_steps} steps while nothing is held)" if cfg.rest_steps else ""
+    lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student{resting}.", ""]
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     for step in (training, training["tokenizer"]):
@@ -148,9 +150,13 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
 def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
     """What world.json says of a tier besides its network: what made it, and noise levels that are not the world's."""
     own = {"sigmas": {str(n): levels for n, levels in cfg.sigmas.items()}, "noise_scale": cfg.noise_scale}
-    own["steps"] = cfg.steps
-    own = {key: value for key, value in own.items() if value != world.info[key]}
+    own |= {"steps": cfg.steps} | _at_rest(cfg)
+    own = {key: value for key, value in own.items() if value != world.info.get(key)}
     return {"training": provenance(cfg.student)} | own | ({"int8": True} if cfg.int8 else {})
+
+
+def _at_rest(cfg: Config) -> dict[str, int]:
+    return {"rest_steps": cfg.rest_steps} if cfg.rest_steps else {}
 
 
 def export_tier(cfg: Config, tier: str, draft: Path) -> None:
@@ -185,7 +191,7 @@ def export_world(cfg: Config, draft: Path) -> None:
         "noise_scale": cfg.noise_scale, "steps": cfg.steps,
         "starts": begun.titles,
         "licence": cfg.game.licence, "training": training, "int8": cfg.int8,
-    }  # fmt: skip
+    } | _at_rest(cfg)  # fmt: skip
     text = card(cfg, training, begun.data)
     write_bundle(draft, info, nets, torch.from_numpy(begun.frames), torch.from_numpy(begun.moves), text)
     for i, film in enumerate(begun.frames):

@@ -2,6 +2,7 @@
 
 Action        held buttons and mouse motion, by name and in degrees
 ActionSpace   the buttons and axes of one game: names <-> vector (A,)
+is_rest       which vectors hold nothing and turn nothing
 
 Not here: which key presses which button (ui/keymap.py), what a button does (games/).
 """
@@ -134,6 +135,12 @@ class ActionSpace:
         if not isinstance(turns, list) or not all(type(t) in (int, float) for t in turns):
             raise ActionError(f"action space: 'turns' must be a list of numbers, got {turns!r}")
         return ActionSpace(tuple(buttons), (mouse[0], mouse[1]), tuple(turns))
+
+
+def is_rest(vectors: np.ndarray) -> np.ndarray:
+    """Which of action vectors (..., A) hold no button and move no axis: bool (...)."""
+    rests: np.ndarray = (vectors == 0).all(-1)
+    return rests
 
 
 def cancel_opposites(buttons: Iterable[str]) -> frozenset[str]:

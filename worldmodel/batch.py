@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.action import is_rest
 from worldmodel.backends.compiled import Frame, build_beside, load, recipe_for
 from worldmodel.backends.frame import WholeFrame, least_past, looks_at
 from worldmodel.backends.packed import can_pack, pack
@@ -49,17 +50,20 @@ class Dreams:
         self._steps = steps or world.steps
         if self._steps not in world.sigmas:
             raise WorldError(f"{world.name} has noise levels for {sorted(world.sigmas)} steps, not {self._steps}")
-        whole = WholeFrame(self.model, self.tokenizer, world.sigmas[self._steps], world.noise_scale)
-        rows = 2 * number * self.model.place.shape[0]
-        self._whole: Frame = pack(whole, rows) if can_pack(self._device) else whole
-        if backend == "compiled":
-            self._whole = _InTurn(world, whole, self._steps, self._dtype)
-        elif backend != "eager":
+        if backend not in ("eager", "compiled"):
             raise WorldError(f"backend={backend} is unknown; of many dreams it is eager or compiled")
+        self._frames = {n: self._code(n, backend) for n in {self._steps, max(self._steps, world.rest_steps)}}
         self._cache = self.model.new_cache(number)
         self._compass = Compass.of(world.actions)
         self._seeds: list[int] = []
         self._index = 0
+
+    def _code(self, steps: int, backend: str) -> Frame:
+        whole = WholeFrame(self.model, self.tokenizer, self.world.sigmas[steps], self.world.noise_scale)
+        if backend == "compiled":
+            return _InTurn(self.world, whole, steps, self._dtype)
+        rows = 2 * self.number * self.model.place.shape[0]
+        return pack(whole, rows) if can_pack(self._device) else whole
 
     @torch.inference_mode()
     def reset(self, starts: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
@@ -84,22 +88,32 @@ class Dreams:
         """The next frames uint8 (N, H, W, 3) under action vectors (N, A)."""
         if not self._seeds:
             raise WorldError("step before reset")
-        now = torch.as_tensor(np.asarray(actions, np.float32)).view(self.number, 1, -1).to(self._device)
-        now = self._compass.along(now, self._moves)
-        rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
+        held = np.asarray(actions, np.float32).reshape(self.number, -1)
+        now = self._compass.along(torch.from_numpy(held)[:, None].to(self._device), self._moves)
         moves = torch.cat([self._moves, now], 1)
-        self._latents, pictures = self._whole(*rings, self._latents, moves, self._noise())
+        passes = np.where(is_rest(held), max(self._frames), self._steps)
+        made = {steps: self._made(steps, moves) for steps in set(passes.tolist())}
+        self._latents, pictures = next(iter(made.values()))
+        for steps, (latents, shown) in made.items():
+            own = torch.from_numpy(passes == steps).to(self._device)
+            self._latents = torch.where(own.view(-1, 1, 1, 1, 1), latents, self._latents)
+            pictures = torch.where(own.view(-1, 1, 1, 1), shown, pictures)
         self._cache.advance()
         self._moves, self._index = now, self._index + 1
         frames: np.ndarray = pictures.cpu().numpy()
         return frames
 
-    def _noise(self) -> Tensor:
+    def _made(self, steps: int, moves: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents and pictures of all dreams in so many steps. Another number of steps commits the same again."""
+        rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
+        latents, pictures = self._frames[steps](*rings, self._latents, moves, self._noise(steps))
+        return latents.clone(), pictures.clone()
+
+    def _noise(self, steps: int) -> Tensor:
         """(steps, N, 1, C, h, w), each dream's own."""
         shape = (1, *self.model.latent_shape)
         rows = [
-            torch.stack([frame_noise(seed, self._index, step, shape) for seed in self._seeds])
-            for step in range(self._steps)
+            torch.stack([frame_noise(seed, self._index, step, shape) for seed in self._seeds]) for step in range(steps)
         ]
         return torch.stack(rows).to(self._device)
 

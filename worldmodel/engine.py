@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.action import Action
+from worldmodel.action import Action, is_rest
 from worldmodel.backends.compiled import Inputs
 from worldmodel.backends.frame import least_past, looks_at
 from worldmodel.backends.place import device_of, dtype_of
@@ -76,7 +76,7 @@ class Engine:
 
     @property
     def steps(self) -> int:
-        """Denoising passes a frame; may be set while playing."""
+        """Denoising passes a frame; may be set while playing. The world may ask for more where nothing is held."""
         return self._steps
 
     @steps.setter
@@ -121,17 +121,25 @@ class Engine:
         self._recall()
         if self.backend != self._made_by:
             self._other_code, self._made_by = self._index, self.backend
-        vector = torch.from_numpy(self.actions.to_vector(action)).view(1, 1, -1).to(self.device)
-        vector = self._compass.along(vector, self._told())
+        held = self.actions.to_vector(action)
+        steps = int(self._steps_for(held))
+        vector = self._compass.along(torch.from_numpy(held).view(1, 1, -1).to(self.device), self._told())
         last = self._pending
         is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
-        latent, frame = self._whole_frame(last, vector) if last and is_steady else self._passes(last, vector)
+        if last is not None and is_steady:
+            latent, frame = self._whole_frame(last, vector, steps)
+        else:
+            latent, frame = self._passes(last, vector, steps)
         self._moments.append(Moment(latent, vector, frame))
         if len(self._moments) > REMEMBERED + self._seen:
             old = self._moments.popleft()
             self._faded.append((old.latent, old.action))
         self._index += 1
         return frame
+
+    def _steps_for(self, held: np.ndarray) -> np.ndarray:
+        """Passes of a frame under action vectors (..., A)."""
+        return np.where(is_rest(held), max(self._steps, self.world.rest_steps), self._steps)
 
     def _told(self, back: int = 0) -> Tensor:
         """What the network was told of the action that led to the newest frame, or to one so many frames before it."""
@@ -140,19 +148,20 @@ class Engine:
         back -= len(self._moments)
         return self._faded[-1 - back][1] if back < len(self._faded) else self._begun_told
 
-    def _whole_frame(self, last: Moment, vector: Tensor) -> tuple[Tensor, Frame]:
+    def _whole_frame(self, last: Moment, vector: Tensor, steps: int) -> tuple[Tensor, Frame]:
         """Latent and picture of the next frame by the fastest code there is; commits the last."""
-        noise = torch.stack([self._noise(step) for step in range(self._steps)])
+        noise = torch.stack([self._noise(step) for step in range(steps)])
         moves = torch.cat([last.action, vector], 1)
         inputs = Inputs(self._cache.keys, self._cache.values, looks_at(self._cache), last.latent, moves, noise)
-        latent, picture = self.frames.make(inputs, self._steps, self._cache.length)
+        is_usual = steps == self._steps
+        latent, picture = self.frames.make(inputs, steps, self._cache.length, is_usual=is_usual)
         self._cache.advance()
         last.past = self._cache.frame(self._cache.length - 1)
         return latent, picture[0].cpu().numpy()
 
-    def _passes(self, last: Moment | None, vector: Tensor) -> tuple[Tensor, Frame]:
+    def _passes(self, last: Moment | None, vector: Tensor, steps: int) -> tuple[Tensor, Frame]:
         """The same pass by pass: with a memory still short, with nothing to commit, or without merging."""
-        sigmas = self.world.sigmas[self._steps]
+        sigmas = self.world.sigmas[steps]
         first = None
         if last is not None and self.merge:
             moves = torch.cat([last.action, vector], 1)
@@ -205,8 +214,10 @@ class Engine:
         The world stays where it is. Stepping there later gives the same up to the rounding of a batch.
         """
         self._recall()
-        moves = torch.from_numpy(np.stack([self.actions.to_vector(action) for action in actions]))[:, None]  # (K, 1, A)
-        moves, shape = moves.to(self.device), (len(actions), *self._shape[1:])
+        held = np.stack([self.actions.to_vector(action) for action in actions])  # (K, A)
+        passes = torch.from_numpy(self._steps_for(held)).to(self.device)
+        sigmas = self.world.sigmas[int(passes.max())]
+        moves, shape = torch.from_numpy(held)[:, None].to(self.device), (len(actions), *self._shape[1:])
         told = self._told().expand(len(actions), -1, -1)
         cache, last = self.model.new_cache(len(actions)), self._pending
         cache.load_state(self._cache.state())
@@ -219,7 +230,7 @@ class Engine:
                 return frame_noise(self.seed, index, step, self._shape).to(self.device).expand(shape)
 
             told = self._compass.along(moves, told)
-            latents = denoise_block(self.model, cache, told, self.world.sigmas[self._steps], noise, self._sampler)
+            latents = denoise_block(self.model, cache, told, sigmas, noise, self._sampler, passes=passes)
             commit_block(self.model, cache, latents, told)
         return [self.tokenizer.decode(latent[0]).cpu().numpy() for latent in latents]
 

@@ -71,7 +71,8 @@ class Frames:
     """
 
     def __init__(self, world: World, device: torch.device, dtype: torch.dtype, wish: str, steps: int) -> None:
-        """wish: one of BACKENDS, or compiled:STEPS or int8:STEPS, with or without @THREADS. steps: those to begin with.
+        """wish: one of BACKENDS, or compiled:STEPS or int8:STEPS, with or without @THREADS. steps: those to begin with,
+        and at rest the world's.
 
         Raises WorldError if the wish is none of these, or if compiled code is wished and cannot be had.
         """
@@ -106,8 +107,9 @@ class Frames:
         self._graphs: dict[int, Graphed] = {}
         self._wished = {int(n) for n in numbers.split(",") if n} or set(world.sigmas)
         self._waiting: dict[int, int] = {}  # frames until building begins, by steps
-        if self._wish == "compiled" and steps in self._wished:
-            self._wait_for(steps)
+        if self._wish == "compiled":
+            for needed in sorted({steps, max(steps, world.rest_steps)} & self._wished):
+                self._wait_for(needed)
 
     @property
     def backend(self) -> str:
@@ -126,8 +128,11 @@ class Frames:
         is_building = any(c.code is None and c.problem is None for c in [*self._candidates.values()])
         return "making machine code beside play" if is_building else None
 
-    def make(self, inputs: Inputs, steps: int, length: int) -> Made:
-        """Latent and picture of the next frame; writes into the rings, to which `length` frames are committed."""
+    def make(self, inputs: Inputs, steps: int, length: int, *, is_usual: bool = True) -> Made:
+        """Latent and picture of the next frame; writes into the rings, to which `length` frames are committed.
+
+        is_usual: whether its time says what others take; one of more steps at rest does not.
+        """
         if self._graph_wish:
             return self._graph(steps)(inputs, length)
         compiled = self._compiled.get(steps)
@@ -140,12 +145,12 @@ class Frames:
             return made
         if self._wish == "compiled" and steps in self._wished:
             self._wait_for(steps)
-            return self.make(inputs, steps, length)
+            return self.make(inputs, steps, length, is_usual=is_usual)
         sample = self._sample(inputs, steps) if self._wish == "auto" else None
         begun, begun_s = time.thread_time(), time.perf_counter()
         whole = self._eager_frame(steps)
         made = whole(*inputs)
-        if self._wish == "eager" or steps not in self._candidates:
+        if is_usual and (self._wish == "eager" or steps not in self._candidates):
             self._tune(time.perf_counter() - begun_s)
         self.decode_s = whole.tokenizer.seconds if isinstance(whole.tokenizer, Timed) else None
         if sample is not None:

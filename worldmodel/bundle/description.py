@@ -25,8 +25,8 @@ TIER = re.compile(r"[a-z][a-z0-9]{0,19}")
 MOST_TIERS = 8
 NO_TIERS = ("auto", DEFAULT_TIER)  # words that mean something else where a tier is chosen
 OF_A_TIER = ("model", "training")  # needed, with params; what follows stands there if it is not the world's
-MAY_DIFFER = ("sigmas", "noise_scale", "steps")
-OPTIONAL = {"tiers": dict, "int8": bool}  # int8: of one student; another tier has its own
+MAY_DIFFER = ("sigmas", "noise_scale", "steps", "rest_steps")
+OPTIONAL = {"tiers": dict, "int8": bool, "rest_steps": int}  # int8: of one student; another tier has its own
 
 
 def description(path: Path, data: bytes) -> dict[str, Any]:
@@ -111,6 +111,13 @@ def _check_sigmas(path: Path, info: dict[str, Any]) -> None:
             refuse(path, f"world.json: sigmas[{steps!r}] must be {steps} noise levels that begin with 1")
     if str(info["steps"]) not in info["sigmas"]:
         refuse(path, f"world.json: no sigmas for its {info['steps']} steps")
+    if "rest_steps" not in info:
+        return
+    resting = info["sigmas"].get(str(info["rest_steps"]))
+    if resting is None:
+        refuse(path, f"world.json: no sigmas for its {info['rest_steps']} steps at rest")
+    if any(levels != resting[: len(levels)] for levels in info["sigmas"].values() if len(levels) < len(resting)):
+        refuse(path, f"world.json: the sigmas at rest {resting} must begin with those of fewer steps")
 
 
 def _numbers(value: Any) -> list[Any]:

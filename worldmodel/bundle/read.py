@@ -32,9 +32,10 @@ MOST_HEADER = 2**20
 @dataclass
 class World:
     """One world, in one of its tiers. sigmas: noise levels by number of steps; steps: the number it was made for;
-    noise_scale: loudness of the noise between steps (rollout.consistency); tiers: number of parameters of each, the
-    smallest first; int8: whether an evaluation found its dreams no worse with products in eight bits; starts: titles;
-    start_frames uint8 (S, T, H, W, 3); start_actions float32 (S, T - 1, A); info: world.json.
+    rest_steps: that a frame takes at least while nothing is held; noise_scale: loudness of the noise between steps
+    (rollout.consistency); tiers: number of parameters of each, the smallest first; int8: whether an evaluation found
+    its dreams no worse with products in eight bits; starts: titles; start_frames uint8 (S, T, H, W, 3); start_actions
+    float32 (S, T - 1, A); info: world.json.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class World:
     sigmas: dict[int, list[float]]
     noise_scale: float
     steps: int
+    rest_steps: int
     int8: bool
     tier: str
     tiers: dict[str, int]
@@ -57,6 +59,11 @@ class World:
     card: str
     sha256: str
     info: dict[str, Any]
+
+    @property
+    def rest_sigmas(self) -> list[float] | None:
+        """The levels of a frame for which nothing is held, where they are more than those of play."""
+        return self.sigmas[self.rest_steps] if self.rest_steps > self.steps else None
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ def read_bundle(path: str | Path, tier: str = DEFAULT_TIER) -> World:
         sigmas={int(n): [float(s) for s in levels] for n, levels in info["sigmas"].items()},
         noise_scale=float(info["noise_scale"]),
         steps=info["steps"],
+        rest_steps=info.get("rest_steps", 1),
         int8=info.get("int8", False),
         tier=tier,
         tiers=_sizes(path, whole, students),

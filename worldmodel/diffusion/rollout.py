@@ -61,21 +61,26 @@ def denoise_block(
     sampler: Sampler = consistency,
     record: Callable[[int, Tensor], None] | None = None,
     first: Tensor | None = None,
+    passes: Tensor | None = None,
 ) -> Tensor:
     """x0 (B, 1, C, h, w) of the frame after what is committed, under action (B, 1, A).
 
     sigmas: descending levels, the first is 1; one pass of the network each. record(step, xt) sees every input.
     first: the velocity at the first level, where a merged pass has computed it already.
+    passes (B,): how many of the levels each row goes through, one at least; None: all of them.
     """
-    xt = noise(0)
-    levels = [torch.full(action.shape[:2], s, device=xt.device) for s in (*sigmas, 0.0)]
+    x0 = xt = noise(0)
+    most = len(sigmas) if passes is None else int(passes.max())
+    levels = [torch.full(action.shape[:2], s, device=xt.device) for s in (*sigmas[:most], 0.0)]
     for step, (sigma, lower) in enumerate(pairwise(levels)):
         if record:
             record(step, xt)
         v = first if first is not None and step == 0 else model(xt, sigma, action, cache)
-        is_last = step == len(sigmas) - 1
-        xt = x0_from_velocity(xt, v, sigma) if is_last else sampler(xt, v, sigma, lower, noise(step + 1))
-    return xt
+        reached = x0_from_velocity(xt, v, sigma)
+        x0 = reached if passes is None else torch.where(expand(passes > step, xt), reached, x0)
+        if step < most - 1:
+            xt = sampler(xt, v, sigma, lower, noise(step + 1))
+    return x0
 
 
 def commit_block(model: Velocity, cache: KVCache, x0: Tensor, action: Tensor) -> None:
@@ -106,17 +111,19 @@ def rollout(
     sampler: Sampler = consistency,
     record: Callable[[int, int, Tensor], None] | None = None,
     commit: Callable[[Velocity, KVCache, Tensor, Tensor], None] = commit_block,
+    passes: Tensor | None = None,
 ) -> Tensor:
     """Latents (B, T, C, h, w) of T frames after what is committed, one for each of actions (B, T, A).
 
     noise(t, step) -> eps (B, 1, C, h, w); record(t, step, xt) sees every input of the network; commit: what makes a
-    frame part of the past.
+    frame part of the past; passes (B, T): of denoise_block.
     """
     frames = []
     for t in range(actions.shape[1]):
         action = actions[:, t : t + 1]
         seen = partial(record, t) if record else None
-        x0 = denoise_block(model, cache, action, sigmas, partial(noise, t), sampler, seen)
+        through = passes[:, t] if passes is not None else None
+        x0 = denoise_block(model, cache, action, sigmas, partial(noise, t), sampler, seen, passes=through)
         commit(model, cache, x0, action)
         frames.append(x0)
     return torch.cat(frames, 1)

@@ -2,6 +2,7 @@
 
 Dreamer       model + tokenizer + sigmas + sampler
 told          what its network is told of actions
+passes        how many of its noise levels each frame goes through
 dream         latents after a real context, many clips at once
 decode        latents -> frames, clip by clip
 reconstruct   frames -> latents -> frames: the best any dream could do
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.action import is_rest
 from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import Sampler, prefill, rollout
@@ -29,8 +31,9 @@ DECODE = 64  # frames the tokenizer takes at once
 
 @dataclass(kw_only=True)
 class Dreamer:
-    """sigmas: descending from 1, one pass of the network each; batch: clips dreamt at once; compass: of what the
-    network is told; none by default.
+    """sigmas: descending from 1, one pass of the network each; rest_sigmas: those and more, where a frame for which
+    nothing is held has more of them; batch: clips dreamt at once; compass: of what the network is told; none by
+    default.
     """
 
     model: CausalDiT
@@ -38,8 +41,18 @@ class Dreamer:
     sigmas: list[float]
     sampler: Sampler
     batch: int
+    rest_sigmas: list[float] | None = None
     compass: Compass = NO_COMPASS
     tick: Callable[[int], object] = lambda passes: None  # told of passes of the network, clip by clip, as they are made
+
+    def __post_init__(self) -> None:
+        if self.levels[: len(self.sigmas)] != self.sigmas:
+            raise ValueError(f"the levels at rest {self.rest_sigmas} must begin with those of play, {self.sigmas}")
+
+    @property
+    def levels(self) -> list[float]:
+        """All that a frame can go through."""
+        return self.rest_sigmas or self.sigmas
 
     @property
     def device(self) -> torch.device:
@@ -50,6 +63,14 @@ class Dreamer:
 def told(dreamer: Dreamer, actions: np.ndarray) -> Tensor:
     """What the network is told of actions (B, T, A), from the first frame on."""
     return dreamer.compass.along(torch.from_numpy(actions)).to(dreamer.device)
+
+
+def passes(dreamer: Dreamer, actions: np.ndarray) -> Tensor | None:
+    """How many of its levels each frame goes through, int64 of the shape of actions (..., A) without A; None: all."""
+    if dreamer.rest_sigmas is None:
+        return None
+    counts = np.where(is_rest(actions), len(dreamer.rest_sigmas), len(dreamer.sigmas))
+    return torch.from_numpy(counts).to(dreamer.device)
 
 
 def begin(dreamer: Dreamer, context: np.ndarray, led_by: Tensor) -> KVCache:
@@ -78,16 +99,16 @@ def dream(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray, seeds: Seq
     given, parts = context.shape[1], []
     for i in range(0, len(context), dreamer.batch):
         own = slice(i, i + dreamer.batch)
-        moves = told(dreamer, actions[own])
+        moves, through = told(dreamer, actions[own]), passes(dreamer, actions[own, given:])
         cache = begin(dreamer, context[own], moves[:, :given])
         noise = clip_noise(dreamer, seeds[own])
 
-        def tick(t: int, step: int, xt: Tensor) -> None:
-            dreamer.tick(len(xt))
+        def tick(t: int, step: int, xt: Tensor, through: Tensor | None = through) -> None:
+            dreamer.tick(len(xt) if through is None else int((through[:, t] > step).sum()))
 
-        parts.append(
-            rollout(dreamer.model, cache, moves[:, given:], dreamer.sigmas, noise, dreamer.sampler, tick).cpu()
-        )
+        future, levels = moves[:, given:], dreamer.levels
+        made = rollout(dreamer.model, cache, future, levels, noise, dreamer.sampler, tick, passes=through)
+        parts.append(made.cpu())
     return torch.cat(parts)
 
 

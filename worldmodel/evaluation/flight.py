@@ -19,7 +19,7 @@ import torch
 from worldmodel.action import Action, ActionSpace
 from worldmodel.diffusion.rollout import commit_block, denoise_block
 from worldmodel.env import Env, Frame
-from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, told
+from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, passes, told
 from worldmodel.evaluation.pilot import Pilot, chances, decide
 from worldmodel.evaluation.quality import traits
 from worldmodel.evaluation.reference import Act, Level, Longs
@@ -107,9 +107,11 @@ def fly(
         for t in range(length):
             draws = np.stack([chances(pilot, k, t) for k in own.tolist()])
             held.append(decide(pilot, recent, draws, space))
+            through = passes(dreamer, held[-1])
             now = torch.from_numpy(held[-1])[:, None].to(dreamer.device)
             now = led = dreamer.compass.along(now, led[:, -1:])
-            x0 = denoise_block(dreamer.model, cache, now, dreamer.sigmas, partial(noise, t), dreamer.sampler)
+            eps, levels = partial(noise, t), dreamer.levels
+            x0 = denoise_block(dreamer.model, cache, now, levels, eps, dreamer.sampler, passes=through)
             commit_block(dreamer.model, cache, x0, now)
             broken += int((~x0.isfinite().all((2, 3, 4))).sum())
             frame = dreamer.tokenizer.decode(x0[:, 0]).cpu().numpy()
@@ -120,7 +122,7 @@ def fly(
             if len(chunk) > CHUNK or t == length - 1:
                 looks.append(np.stack([traits(clip)[1:] for clip in np.stack(chunk, 1)]))
                 chunk = chunk[-1:]
-            dreamer.tick(len(own) * len(dreamer.sigmas))
+            dreamer.tick(len(own) * len(levels) if through is None else int(through.sum()))
         parts.append((np.concatenate(looks, 1), np.stack(kept, 1), np.stack(held, 1), broken))
     measured, shown, acted = (np.concatenate([part[i] for part in parts]) for i in range(3))
     return Flown(measured, shown, acted, sum(part[3] for part in parts))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.diffusion.rollout import denoise_block, merged_block
-from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, told
+from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, passes, told
 
 WARM_UP = 5  # frames, not counted
 
@@ -34,8 +34,8 @@ def side_by_side(dreamers: list[Dreamer], context: np.ndarray, actions: np.ndarr
 
 def _play(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> Iterator[tuple[float, float]]:
     """Dream for ever; yields the milliseconds of the network and of decoding, frame by frame."""
-    given, model, sigmas = context.shape[1], dreamer.model, dreamer.sigmas
-    led = told(dreamer, actions)
+    given, model, sigmas = context.shape[1], dreamer.model, dreamer.levels
+    led, through = told(dreamer, actions), passes(dreamer, actions[:, given:])
     cache = begin(dreamer, context[:, :-1], led[:, : given - 1])
     x0 = dreamer.tokenizer.encode(torch.from_numpy(context[:, -1:]).to(dreamer.device))
     future, last = led[:, given:], led[:, given - 1 : given]
@@ -43,10 +43,11 @@ def _play(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> Iterato
     t = 0
     while True:
         action = future[:, t % future.shape[1]][:, None]
+        own = None if through is None else through[:, t % future.shape[1]]
         eps = [noise(t, step) for step in range(len(sigmas))]
         start = time.perf_counter()
         first = merged_block(model, cache, x0, torch.cat([last, action], 1), eps[0], sigmas[0])
-        x0 = denoise_block(model, cache, action, sigmas, eps.__getitem__, dreamer.sampler, first=first)
+        x0 = denoise_block(model, cache, action, sigmas, eps.__getitem__, dreamer.sampler, first=first, passes=own)
         middle = _when_done(x0)
         end = _when_done(dreamer.tokenizer.decode(x0))
         yield 1000 * (middle - start), 1000 * (end - middle)

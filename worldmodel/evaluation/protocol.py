@@ -111,8 +111,8 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
 
 
 def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
-    """Passes of a network, clip by clip, that measure takes; what is told one by one."""
-    per = {name: len(dreamer.sigmas) for name, dreamer in dreamers.named().items()}
+    """Passes of a network, clip by clip, that measure takes at most; what is told one by one."""
+    per = {name: len(dreamer.levels) for name, dreamer in dreamers.named().items()}
     short = {
         group: int(np.prod(_future(part, reference.context).shape[:2])) for group, part in reference.shorts.items()
     }
