@@ -94,8 +94,8 @@ def beginnings(cfg: Config) -> Beginnings:
 
 
 def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
-    """What made the weights: stage, steps, minutes and settings of a run, and of the runs it started from; of a world,
-    its student's, or its tokenizer's.
+    """What made the weights: stage, steps, minutes and settings of a run, of the runs it started from, and of the
+    teacher where it started from another's student; of a world, its student's, or its tokenizer's.
     """
     if is_world(run):
         world = read_bundle(run)
@@ -108,6 +108,8 @@ def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
         "config": {k: v for k, v in config.items() if k not in ("game", "run", "hydra")},
     }  # fmt: skip
     source = config.get("student") or config.get("teacher") or config.get("init")
+    if config.get("student") and config.get("teacher"):
+        facts["taught_by"] = provenance(config["teacher"])
     return facts | ({"from": provenance(source, of_tokenizer=of_tokenizer)} if source else {})
 
 
@@ -129,7 +131,8 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     for step in (training, training["tokenizer"]):
         while step and "stage" in step:
-            lines.append(f"- {step['stage']}: {step['steps']} steps, {step['minutes']} minutes")
+            for made in (step, step.get("taught_by")):
+                lines += [f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes"] if made else []
             step = step.get("from")
     if cfg.report:
         gates = json.loads(Path(cfg.report).read_text())["gates"]

@@ -2,7 +2,7 @@
 
 Dreamer       model + tokenizer + sigmas + sampler
 told          what its network is told of actions
-passes        how many of its noise levels each frame goes through
+frame_passes  how many of its noise levels each frame goes through
 dream         latents after a real context, many clips at once
 decode        latents -> frames, clip by clip
 reconstruct   frames -> latents -> frames: the best any dream could do
@@ -65,7 +65,7 @@ def told(dreamer: Dreamer, actions: np.ndarray) -> Tensor:
     return dreamer.compass.along(torch.from_numpy(actions)).to(dreamer.device)
 
 
-def passes(dreamer: Dreamer, actions: np.ndarray) -> Tensor | None:
+def frame_passes(dreamer: Dreamer, actions: np.ndarray) -> Tensor | None:
     """How many of its levels each frame goes through, int64 of the shape of actions (..., A) without A; None: all."""
     if dreamer.rest_sigmas is None:
         return None
@@ -99,7 +99,7 @@ def dream(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray, seeds: Seq
     given, parts = context.shape[1], []
     for i in range(0, len(context), dreamer.batch):
         own = slice(i, i + dreamer.batch)
-        moves, through = told(dreamer, actions[own]), passes(dreamer, actions[own, given:])
+        moves, through = told(dreamer, actions[own]), frame_passes(dreamer, actions[own, given:])
         cache = begin(dreamer, context[own], moves[:, :given])
         noise = clip_noise(dreamer, seeds[own])
 

@@ -19,7 +19,7 @@ import torch
 from worldmodel.action import Action, ActionSpace
 from worldmodel.diffusion.rollout import commit_block, denoise_block
 from worldmodel.env import Env, Frame
-from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, passes, told
+from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, frame_passes, told
 from worldmodel.evaluation.pilot import Pilot, chances, decide
 from worldmodel.evaluation.quality import traits
 from worldmodel.evaluation.reference import Act, Level, Longs
@@ -107,7 +107,7 @@ def fly(
         for t in range(length):
             draws = np.stack([chances(pilot, k, t) for k in own.tolist()])
             held.append(decide(pilot, recent, draws, space))
-            through = passes(dreamer, held[-1])
+            through = frame_passes(dreamer, held[-1])
             now = torch.from_numpy(held[-1])[:, None].to(dreamer.device)
             now = led = dreamer.compass.along(now, led[:, -1:])
             eps, levels = partial(noise, t), dreamer.levels

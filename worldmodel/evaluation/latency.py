@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.diffusion.rollout import denoise_block, merged_block
-from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, passes, told
+from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, frame_passes, told
 
 WARM_UP = 5  # frames, not counted
 
@@ -35,7 +35,7 @@ def side_by_side(dreamers: list[Dreamer], context: np.ndarray, actions: np.ndarr
 def _play(dreamer: Dreamer, context: np.ndarray, actions: np.ndarray) -> Iterator[tuple[float, float]]:
     """Dream for ever; yields the milliseconds of the network and of decoding, frame by frame."""
     given, model, sigmas = context.shape[1], dreamer.model, dreamer.levels
-    led, through = told(dreamer, actions), passes(dreamer, actions[:, given:])
+    led, through = told(dreamer, actions), frame_passes(dreamer, actions[:, given:])
     cache = begin(dreamer, context[:, :-1], led[:, : given - 1])
     x0 = dreamer.tokenizer.encode(torch.from_numpy(context[:, -1:]).to(dreamer.device))
     future, last = led[:, given:], led[:, given - 1 : given]

@@ -22,10 +22,10 @@ from worldmodel.action import ActionSpace
 from worldmodel.compass import Compass
 from worldmodel.evaluation import figures as read_off
 from worldmodel.evaluation.control import branch_hits
-from worldmodel.evaluation.dreamer import Dreamer, decode, dream, reconstruct
+from worldmodel.evaluation.dreamer import Dreamer, decode, dream, frame_passes, reconstruct
 from worldmodel.evaluation.figures import Judges, Rows
 from worldmodel.evaluation.flight import fly
-from worldmodel.evaluation.latency import side_by_side
+from worldmodel.evaluation.latency import WARM_UP, side_by_side
 from worldmodel.evaluation.memory import remembered
 from worldmodel.evaluation.quality import diversity, nearest, psnr_curve, traits
 from worldmodel.evaluation.reference import NEAR_DEGREES, SHEET_SECONDS, Longs, Looks, Reference, Shorts
@@ -111,20 +111,25 @@ def measure(dreamers: Dreamers, reference: Reference, judges: Judges) -> tuple[d
 
 
 def passes(dreamers: Dreamers, reference: Reference, judges: Judges) -> int:
-    """Passes of a network, clip by clip, that measure takes at most; what is told one by one."""
-    per = {name: len(dreamer.levels) for name, dreamer in dreamers.named().items()}
-    short = {
-        group: int(np.prod(_future(part, reference.context).shape[:2])) for group, part in reference.shorts.items()
-    }
-    branch = int(np.prod(reference.branches.frames.shape[:3]))
-    long = sum(int(np.prod(part.traits.shape[:2])) for part in reference.longs.values())
-    long += sum(int(np.prod(part.traits.shape[:2])) for part in judges.piloted.values())
-    long += int(np.prod(judges.still.traits.shape[:2])) if judges.still else 0
-    looks = sum(int(np.prod(part.frames.shape[:2])) for part in reference.looks.values())
+    """Passes of a network, clip by clip, that measure takes; what is told one by one. A pilot's are taken to move."""
+    given, student, shorts = reference.context, dreamers.student, reference.shorts
     episodes, seeds, steps = judges.diverse
-    diverse = min(episodes, len(reference.shorts["A"].frames)) * seeds * steps
-    everybody = (short["A"] + branch) * sum(per.values()) + diverse * (per["student"] + per.get("teacher", 0))
-    return everybody + (sum(short.values()) + long + looks) * per["student"]  # of A: the shuffled row
+    home, scripts = shorts["A"].actions[:, given:], reference.branches.actions[..., given:, :]
+    diverse = np.repeat(home[:episodes, :steps], seeds, 0)
+    everybody = sum(_cost(d, home) + _cost(d, scripts) for d in dreamers.named().values())
+    everybody += sum(_cost(d, diverse) for d in (student, dreamers.teacher) if d)
+    alone = [np.roll(home, 1, 0), *(part.actions[:, given:] for group, part in shorts.items() if group != "A")]
+    alone += [part.actions[:, given:] for part in reference.longs.values()]
+    alone += [judges.still.actions[:, given:]] if judges.still else []
+    alone += [part.actions[:, -part.frames.shape[1] :] for part in reference.looks.values()]
+    piloted = sum(int(np.prod(part.traits.shape[:2])) for part in judges.piloted.values())
+    return everybody + sum(_cost(student, moves) for moves in alone) + piloted * len(student.sigmas)
+
+
+def _cost(dreamer: Dreamer, actions: np.ndarray) -> int:
+    """Passes of the frames under actions (..., A)."""
+    through = frame_passes(dreamer, actions)
+    return int(np.prod(actions.shape[:-1])) * len(dreamer.sigmas) if through is None else int(through.sum())
 
 
 def short_dreams(dreamers: Dreamers, part: Shorts, given: int, pool: np.ndarray) -> Rows:
@@ -252,9 +257,15 @@ def piloted_dreams(dreamer: Dreamer, judges: Judges, reference: Reference) -> tu
 
 
 def speed_figures(dreamers: Dreamers, part: Shorts, given: int) -> dict[str, Any]:
-    """Milliseconds a frame of each dreamer, batch 1; with a teacher, how many times faster the student is."""
-    named = dreamers.named()
-    taken = side_by_side(list(named.values()), part.frames[:1, :given], part.actions[:1], TIMED_FRAMES)  # (D, F, 2)
+    """Milliseconds a frame of each dreamer, batch 1; with a teacher, how many times faster the student is.
+
+    The actions are picked evenly from all that were played: a student that takes more passes at rest is timed at rest
+    as often as players rest.
+    """
+    named, moves = dreamers.named(), part.actions[:, given:].reshape(-1, part.actions.shape[-1])
+    picked = moves[np.linspace(0, len(moves) - 1, WARM_UP + TIMED_FRAMES).round().astype(int)]
+    actions = np.concatenate([part.actions[0, :given], picked])[None]
+    taken = side_by_side(list(named.values()), part.frames[:1, :given], actions, TIMED_FRAMES)  # (D, F, 2)
     return read_off.speed_figures(taken, {name: len(dreamer.sigmas) for name, dreamer in named.items()})
 
 
