@@ -56,13 +56,7 @@ def test_a_tier_joins_a_world_and_leaves_all_else_as_it_was(tmp_path):
         "world.json", "sha256sums", "student-keen.safetensors"
     }  # fmt: skip
     own = json.loads(after["world.json"])["tiers"]["keen"]
-    assert own.keys() == {
-        "model",
-        "params",
-        "training",
-        "steps",
-        "rest_steps",
-    }  # noise_scale and sigmas are the world's
+    assert own.keys() == {"model", "params", "training", "steps", "rest_steps"}  # the noise is the world's
     keen = read_bundle(world, "keen")
     assert (keen.steps, keen.rest_steps, keen.noise_scale, keen.model.config.sight.far) == (1, 2, 1.25, 2)
     assert read_bundle(world).rest_steps == 1

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "backends": "folders tokenizer model diffusion bundle",
     "line": "env",
     "engine": "action env compass line tokenizer model diffusion bundle backends",
-    "batch": "action compass tokenizer model diffusion bundle backends",
+    "batch": "compass tokenizer model diffusion bundle backends",
     "bench": "action env compass folders tokenizer model diffusion bundle backends engine batch",
     "evaluation": "action env compass data tokenizer model diffusion engine",
     "ui": "action env data",

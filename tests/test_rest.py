@@ -44,7 +44,7 @@ def test_each_row_of_a_batch_goes_through_its_own_levels():
     model, cache = network(), network().new_cache(B)
     prefill(model, cache, *clip(2))
     action, noise = clip(1)[1], torch.randn(3, B, 1, *SHAPE)
-    sigmas, passes = [1.0, 0.7, 0.4], torch.tensor([1, 3, 2][:B])
+    sigmas, passes = [1.0, 0.7, 0.4], torch.tensor([1, 3])
     with torch.no_grad():
         mixed = denoise_block(model, cache, action, sigmas, noise.__getitem__, passes=passes)
         for row, count in enumerate(passes.tolist()):

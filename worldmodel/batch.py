@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.action import is_rest
 from worldmodel.backends.compiled import Frame, build_beside, load, recipe_for
 from worldmodel.backends.frame import WholeFrame, least_past, looks_at
 from worldmodel.backends.packed import can_pack, pack
@@ -91,13 +90,15 @@ class Dreams:
         held = np.asarray(actions, np.float32).reshape(self.number, -1)
         now = self._compass.along(torch.from_numpy(held)[:, None].to(self._device), self._moves)
         moves = torch.cat([self._moves, now], 1)
-        passes = np.where(is_rest(held), max(self._frames), self._steps)
-        made = {steps: self._made(steps, moves) for steps in set(passes.tolist())}
-        self._latents, pictures = next(iter(made.values()))
-        for steps, (latents, shown) in made.items():
-            own = torch.from_numpy(passes == steps).to(self._device)
-            self._latents = torch.where(own.view(-1, 1, 1, 1, 1), latents, self._latents)
-            pictures = torch.where(own.view(-1, 1, 1, 1), shown, pictures)
+        passes = self.world.passes(held, self._steps)
+        most = int(passes.max())
+        latents, pictures = self._made(most, moves)
+        if passes.min() < most:  # some rest and some do not
+            others = torch.from_numpy(passes < most).to(self._device)
+            fewer, shown = self._made(self._steps, moves)
+            latents = torch.where(others.view(-1, 1, 1, 1, 1), fewer, latents)
+            pictures = torch.where(others.view(-1, 1, 1, 1), shown, pictures)
+        self._latents = latents
         self._cache.advance()
         self._moves, self._index = now, self._index + 1
         frames: np.ndarray = pictures.cpu().numpy()
@@ -107,7 +108,7 @@ class Dreams:
         """Latents and pictures of all dreams in so many steps. Another number of steps commits the same again."""
         rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
         latents, pictures = self._frames[steps](*rings, self._latents, moves, self._noise(steps))
-        return latents.clone(), pictures.clone()
+        return latents, pictures
 
     def _noise(self, steps: int) -> Tensor:
         """(steps, N, 1, C, h, w), each dream's own."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.action import Action, is_rest
+from worldmodel.action import Action
 from worldmodel.backends.compiled import Inputs
 from worldmodel.backends.frame import least_past, looks_at
 from worldmodel.backends.place import device_of, dtype_of
@@ -122,7 +122,7 @@ class Engine:
         if self.backend != self._made_by:
             self._other_code, self._made_by = self._index, self.backend
         held = self.actions.to_vector(action)
-        steps = int(self._steps_for(held))
+        steps = int(self.world.passes(held, self._steps))
         vector = self._compass.along(torch.from_numpy(held).view(1, 1, -1).to(self.device), self._told())
         last = self._pending
         is_steady = last is not None and self.merge and self._cache.length >= least_past(self._cache.sight)
@@ -136,10 +136,6 @@ class Engine:
             self._faded.append((old.latent, old.action))
         self._index += 1
         return frame
-
-    def _steps_for(self, held: np.ndarray) -> np.ndarray:
-        """Passes of a frame under action vectors (..., A)."""
-        return np.where(is_rest(held), max(self._steps, self.world.rest_steps), self._steps)
 
     def _told(self, back: int = 0) -> Tensor:
         """What the network was told of the action that led to the newest frame, or to one so many frames before it."""
@@ -215,7 +211,7 @@ class Engine:
         """
         self._recall()
         held = np.stack([self.actions.to_vector(action) for action in actions])  # (K, A)
-        passes = torch.from_numpy(self._steps_for(held)).to(self.device)
+        passes = torch.from_numpy(self.world.passes(held, self._steps)).to(self.device)
         sigmas = self.world.sigmas[int(passes.max())]
         moves, shape = torch.from_numpy(held)[:, None].to(self.device), (len(actions), *self._shape[1:])
         told = self._told().expand(len(actions), -1, -1)

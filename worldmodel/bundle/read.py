@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from worldmodel.action import ActionError, ActionSpace
+from worldmodel.action import ActionError, ActionSpace, is_rest
 from worldmodel.bundle.description import dataclass_of, description, in_tier, tiers_in
 from worldmodel.bundle.files import DEFAULT_TIER, WorldError, check_sums, files_of, refuse, student_file, text_of
 from worldmodel.model.dit import CausalDiT, ModelConfig
@@ -59,6 +60,10 @@ class World:
     card: str
     sha256: str
     info: dict[str, Any]
+
+    def passes(self, held: np.ndarray, steps: int) -> np.ndarray:
+        """How many passes frames under action vectors (..., A) take where `steps` are played with: int (...)."""
+        return np.where(is_rest(held), max(steps, self.rest_steps), steps)
 
     @property
     def rest_sigmas(self) -> list[float] | None:

@@ -76,9 +76,12 @@ def denoise_block(
         if record:
             record(step, xt)
         v = first if first is not None and step == 0 else model(xt, sigma, action, cache)
-        reached = x0_from_velocity(xt, v, sigma)
-        x0 = reached if passes is None else torch.where(expand(passes > step, xt), reached, x0)
-        if step < most - 1:
+        is_last = step == most - 1
+        if passes is not None:
+            x0 = torch.where(expand(passes > step, xt), x0_from_velocity(xt, v, sigma), x0)
+        elif is_last:
+            x0 = x0_from_velocity(xt, v, sigma)
+        if not is_last:
             xt = sampler(xt, v, sigma, lower, noise(step + 1))
     return x0
 
