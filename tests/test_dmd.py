@@ -29,7 +29,7 @@ SIGMAS = [1.0, 0.8, 0.5]
 def config(**changes):
     plain = {"sigmas": SIGMAS, "noise_scale": 1.0, "given": GIVEN, "frames": FRAMES, "score": "bidirectional",
              "windows": 3, "dreams": 2, "critic_steps": 5, "pool": 4, "critic_warmup": 0, "shift": 3.0,
-             "opponent": 0.0}  # fmt: skip
+             "opponent": 0.0, "opponent_levels": (0.02, 0.3)}  # fmt: skip
     return DmdConfig(**plain | changes)
 
 
@@ -291,6 +291,8 @@ def test_scores_are_asked_at_levels_of_a_clip_or_of_a_frame(score):
         {"windows": 0},
         {"dreams": 0},
         {"opponent": -1.0},
+        {"opponent_levels": (0.3, 0.2)},
+        {"opponent_levels": (0.0, 1.0)},
     ],
 )
 def test_impossible_settings_are_refused(wrong):
@@ -306,9 +308,27 @@ def test_an_opponent_pulls_as_long_as_it_may_and_moves_only_the_student(score, m
     monkeypatch.setattr(dmd, "dmd_gradient", lambda *inputs: seen.append(dmd_gradient(*inputs)) or seen[-1])
     opponent = Opponent(fake.config.width)
     generator_loss(x, real, fake, run, config(score=score, opponent=0.5), opponent).backward()
-    pulled = (x.grad * x.numel() - seen[0]).flatten(1).norm(dim=1)
-    torch.testing.assert_close(pulled, 0.5 * seen[0].flatten(1).norm(dim=1), rtol=1e-3, atol=0)
+    pulled = (x.grad * x.numel() - seen[0]).flatten(1).norm(dim=1).mean()
+    torch.testing.assert_close(pulled, 0.5 * seen[0].flatten(1).norm(dim=1).mean(), rtol=1e-3, atol=0)
     assert all(no_grads(model) for model in (student, real, fake, opponent))
+
+
+@SCORES
+def test_an_opponent_listens_to_little_noise(score, monkeypatch):
+    """Of every question of its own: its lesson's two, and the student's one after the two of the scores."""
+    student, real, fake = (network() for _ in range(3))
+    run, levels = dreamt(student), []
+    asked = dmd.SCORES[score]
+    monkeypatch.setitem(dmd.SCORES, score, lambda m, xt, sigma, of: levels.append(sigma) or asked(m, xt, sigma, of))
+    opponent = Opponent(fake.config.width)
+    config_ = config(score=score, opponent=0.5, opponent_levels=(0.1, 0.15))
+    opponent_loss(opponent, fake, run.dreamed, run, run, config_)
+    generator_loss(replay(student, run), real, fake, run, config_, opponent)
+    lesson, of_play, real_, fake_, pulling = levels
+    assert all(level.min() >= 0.1 and level.max() <= 0.15 for level in (lesson, of_play, pulling))
+    assert (lesson == of_play).all()
+    assert (real_ == fake_).all()
+    assert real_.max() > 0.15
 
 
 def test_an_opponent_tells_play_from_dreams_and_pulls_towards_play():
@@ -331,6 +351,22 @@ def test_an_opponent_tells_play_from_dreams_and_pulls_towards_play():
     generator_loss(x, fake, fake, run, config_, opponent)  # equal scores: nothing to measure a pull by
     tokens = heard(fake, lambda: dmd.SCORES[config_.score](fake, x, torch.full(x.shape[:2], 0.3), run))
     assert pull(opponent, tokens, x, torch.ones_like(x), 1.0).mean() > 0
+
+
+def test_what_could_be_recorded_is_pulled_less():
+    """A mark is the mean of a place's features here; the second clip's are above those of any recorded one."""
+    opponent, x = Opponent(4), torch.zeros(2, 1, 4, 1, 1, requires_grad=True)
+    opponent.forward = lambda tokens: tokens.mean(-1)  # type: ignore[method-assign]
+    marks = torch.tensor([-3.0, 6.0]).reshape(2, 1, 1, 1)
+
+    def pulls():
+        return pull(opponent, x.flatten(2)[:, :, None] + marks, x, torch.ones_like(x), 1.0).flatten(1).norm(dim=1)
+
+    dreamed, true = pulls()
+    assert true < 0.01 * dreamed
+    assert (dreamed + true).item() / 2 == pytest.approx(2)  # on the average as long as the other gradient
+    marks += 3  # all of them better: the pull grows less at once, and its usual length only little by little
+    assert pulls()[0] < 0.7 * dreamed
 
 
 def test_a_window_of_recorded_play_is_a_rollout_of_one_clip():

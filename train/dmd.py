@@ -4,7 +4,8 @@
     Run the same command again to continue where it stopped.
 
 A step is one update of the student and critic_steps of the fake score. It is short and watched: the weights whose
-preview measured best are kept beside the last ones. dmd.opponent > 0: an opponent learns beside the critic.
+preview measured best are kept beside the last ones; the first preview is of the student it begins with.
+dmd.opponent > 0: an opponent learns beside the critic.
 """
 
 from __future__ import annotations
@@ -184,6 +185,8 @@ def main(raw: DictConfig) -> None:
     dreams = Dreams(student, d)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
+        if step == 0:
+            look(0)  # nothing that follows may be better
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
             past = dreams.next(latents, actions, int(torch.randint(len(d.sigmas), ())), sampler)

@@ -39,7 +39,8 @@ class DmdConfig:
     begins anew; dreams: batches under way at once, of different ages, taken in turn; score: bidirectional or causal;
     critic_steps: fake-score updates to one of the student; pool: rollouts kept for the critic; critic_warmup:
     fake-score updates before the first of the student; shift: of the scores' levels; opponent: length of its pull
-    beside the scores', 0: there is none.
+    beside the scores', 0: there is none; opponent_levels: noise between which it listens, low: what gives a dream away
+    is drowned at most levels of the scores.
     """
 
     sigmas: list[float]
@@ -54,6 +55,7 @@ class DmdConfig:
     critic_warmup: int
     shift: float
     opponent: float
+    opponent_levels: tuple[float, float]
 
     def __post_init__(self) -> None:
         if self.score not in ("bidirectional", "causal"):
@@ -65,6 +67,9 @@ class DmdConfig:
 
         if self.opponent < 0:
             raise ValueError(f"dmd.opponent must be at least 0, got {self.opponent}")
+        low, high = self.opponent_levels
+        if not 0 <= low <= high < 1:
+            raise ValueError(f"dmd.opponent_levels must be two of 0 <= low <= high < 1, got {self.opponent_levels}")
 
     @property
     def length(self) -> int:
@@ -199,7 +204,7 @@ def generator_loss(
         gradient = dmd_gradient(x, x0_real, x0_fake)
     if opponent is not None:
         leaf = x.detach().requires_grad_()
-        tokens = heard(fake, lambda: score(fake, add_noise(leaf, eps, sigma), sigma, run))
+        tokens = features(fake, leaf, eps, opponent_level(x, config), run, config)
         gradient = gradient + pull(opponent, tokens, leaf, gradient, config.opponent)
     return 0.5 * (x - (x - gradient).detach()).square().mean()
 
@@ -216,15 +221,22 @@ def opponent_loss(
     opponent: Opponent, fake: CausalDiT, x: Tensor, run: Rollout, true: Rollout, config: DmdConfig
 ) -> Tensor:
     """The opponent's loss on what the student makes, x (B, F, C, h, w), and on recorded play, under equal noise."""
-    sigma, eps = draw_levels(x, config), torch.randn_like(x)
-    score = SCORES[config.score]
-
-    def features(clip: Tensor, of: Rollout) -> Tensor:
-        return heard(fake, lambda: score(fake, add_noise(clip, eps, sigma), sigma, of))
-
+    sigma, eps = opponent_level(x, config), torch.randn_like(x)
     with torch.no_grad():
-        dreamed, played = features(x, run), features(true.dreamed, true)
+        dreamed = features(fake, x, eps, sigma, run, config)
+        played = features(fake, true.dreamed, eps, sigma, true, config)
     return marking_loss(opponent, played, dreamed)
+
+
+def features(fake: CausalDiT, x: Tensor, eps: Tensor, sigma: Tensor, run: Rollout, config: DmdConfig) -> Tensor:
+    """What the fake score hears (B, F, N, D) of frames x (B, F, C, h, w) under noise eps of levels sigma (B, F)."""
+    return heard(fake, lambda: SCORES[config.score](fake, add_noise(x, eps, sigma), sigma, run))
+
+
+def opponent_level(x: Tensor, config: DmdConfig) -> Tensor:
+    """Levels (B, F) for the opponent, one a clip, each as likely between the two of the configuration."""
+    low, high = config.opponent_levels
+    return (low + (high - low) * torch.rand(len(x), 1, device=x.device)).expand(x.shape[:2])
 
 
 def recorded(latents: Tensor, actions: Tensor, like: Rollout) -> Rollout:

@@ -22,11 +22,17 @@ from worldmodel.model.dit import CausalDiT, normalise
 
 
 class Opponent(nn.Module):
-    """Two layers over the features of each place by itself; width: that of the network whose features they are."""
+    """Two layers over the features of each place by itself; width: that of the network whose features they are.
+
+    size: how long its pull has been of late, 0 before the first; kept with the weights.
+    """
+
+    size: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(width, width // 2), nn.SiLU(), nn.Linear(width // 2, 1))
+        self.register_buffer("size", torch.zeros(()))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Features (B, T, N, D) -> marks (B, T, N)."""
@@ -52,8 +58,10 @@ def marking_loss(opponent: Opponent, recorded: Tensor, dreamed: Tensor) -> Tenso
 def pull(opponent: Opponent, tokens: Tensor, x: Tensor, gradient: Tensor, share: float) -> Tensor:
     """The gradient by x (B, F, ...) of -log of the chance that x is recorded play, as long as share of another one.
 
-    tokens: features that were made from x. Both lengths are those of whole clips.
+    tokens: features that were made from x. Lengths are those of whole clips, its own the mean over the last ten or so
+    calls: a clip that could well be recorded is pulled less than one that could not.
     """
     (own,) = torch.autograd.grad(F.softplus(-opponent(tokens)).mean(), x)
-    length, other = (g.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1, 1) for g in (own, gradient))
-    return share * other / length.clamp_min(1e-12) * own
+    size, other = (g.flatten(1).norm(dim=1).mean() for g in (own, gradient))
+    opponent.size.copy_(torch.lerp(opponent.size, size, 0.1) if opponent.size else size)
+    return share * other / opponent.size.clamp_min(1e-12) * own
