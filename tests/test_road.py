@@ -84,6 +84,7 @@ def test_from_the_game_to_dreamed_frames(walked):
     engine = worldmodel.Engine(world, device="cpu", seed=3)
     frames = [engine.reset(start=1)] + [engine.step(Action({"forward"}, (5.0, 0.0))) for _ in range(8)]
     assert all(f.shape == (96, 128, 3) and f.dtype == np.uint8 and f.std() > 1 for f in frames)
+    assert (folder / "runs/dmd/preview-000000.png").is_file()  # of the student that it began with
     again = road(folder)  # finished stages answer at once
     assert again.returncode == 0
     assert again.stderr.count("already finished") == 5

@@ -185,7 +185,7 @@ def main(raw: DictConfig) -> None:
     dreams = Dreams(student, d)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
-        if step == 0:
+        if step == 0 and cfg.loop.preview_every:
             look(0)  # nothing that follows may be better
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
