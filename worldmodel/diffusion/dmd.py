@@ -204,7 +204,7 @@ def generator_loss(
         gradient = dmd_gradient(x, x0_real, x0_fake)
     if opponent is not None:
         leaf = x.detach().requires_grad_()
-        tokens = features(fake, leaf, eps, opponent_level(x, config), run, config)
+        tokens = _features(fake, leaf, eps, _listening_levels(x, config), run, config)
         gradient = gradient + pull(opponent, tokens, leaf, gradient, config.opponent)
     return 0.5 * (x - (x - gradient).detach()).square().mean()
 
@@ -221,19 +221,19 @@ def opponent_loss(
     opponent: Opponent, fake: CausalDiT, x: Tensor, run: Rollout, true: Rollout, config: DmdConfig
 ) -> Tensor:
     """The opponent's loss on what the student makes, x (B, F, C, h, w), and on recorded play, under equal noise."""
-    sigma, eps = opponent_level(x, config), torch.randn_like(x)
+    sigma, eps = _listening_levels(x, config), torch.randn_like(x)
     with torch.no_grad():
-        dreamed = features(fake, x, eps, sigma, run, config)
-        played = features(fake, true.dreamed, eps, sigma, true, config)
+        dreamed = _features(fake, x, eps, sigma, run, config)
+        played = _features(fake, true.dreamed, eps, sigma, true, config)
     return marking_loss(opponent, played, dreamed)
 
 
-def features(fake: CausalDiT, x: Tensor, eps: Tensor, sigma: Tensor, run: Rollout, config: DmdConfig) -> Tensor:
+def _features(fake: CausalDiT, x: Tensor, eps: Tensor, sigma: Tensor, run: Rollout, config: DmdConfig) -> Tensor:
     """What the fake score hears (B, F, N, D) of frames x (B, F, C, h, w) under noise eps of levels sigma (B, F)."""
     return heard(fake, lambda: SCORES[config.score](fake, add_noise(x, eps, sigma), sigma, run))
 
 
-def opponent_level(x: Tensor, config: DmdConfig) -> Tensor:
+def _listening_levels(x: Tensor, config: DmdConfig) -> Tensor:
     """Levels (B, F) for the opponent, one a clip, each as likely between the two of the configuration."""
     low, high = config.opponent_levels
     return (low + (high - low) * torch.rand(len(x), 1, device=x.device)).expand(x.shape[:2])
