@@ -156,9 +156,9 @@ def test_the_time_budget_ends_the_run_over_resumes_and_previews_are_free(tmp_pat
 
     config = loop_config(steps=1000, budget_minutes=5, preview_every=1)
     with pytest.raises(SystemExit):
-        stage(tmp_path, at_step=work, config=config, preview=preview)
+        stage(tmp_path, at_step=work, config=config, preview=preview, looks_first=True)
     clock[0] += 1e6
-    stage(tmp_path, at_step=work, config=config, preview=preview)
+    stage(tmp_path, at_step=work, config=config, preview=preview, looks_first=True)
     assert steps == [0, 1, 2, 3, 4]
 
 
@@ -175,6 +175,17 @@ def test_previews_come_every_so_often_and_at_the_end_and_then_finish(tmp_path):
     config = loop_config(preview_every=4)
     stage(tmp_path, config=config, preview=calls.append, finish=lambda: calls.append("finish"))
     assert calls == [4, 8, 9, "finish"]
+
+
+def test_a_preview_of_the_start_comes_once_and_only_where_there_are_previews(tmp_path):
+    calls, config = [], loop_config(preview_every=4)
+    with pytest.raises(SystemExit):
+        stage(tmp_path / "a", at_step=stop_at(2), config=config, preview=calls.append, looks_first=True)
+    assert calls == [0]
+    stage(tmp_path / "a", config=config, preview=calls.append, looks_first=True)
+    assert calls == [0, 4, 8, 9]
+    stage(tmp_path / "b", config=loop_config(preview_every=0), preview=calls.append, looks_first=True)
+    assert calls == [0, 4, 8, 9]
 
 
 def test_a_failed_finish_is_done_again_without_a_step(tmp_path):

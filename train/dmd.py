@@ -185,8 +185,6 @@ def main(raw: DictConfig) -> None:
     dreams = Dreams(student, d)
 
     def update(step: int, batch: Clip) -> dict[str, Any]:
-        if step == 0 and cfg.loop.preview_every:
-            look(0)  # nothing that follows may be better
         latents, actions = (torch.from_numpy(part).to(run.device) for part in batch)
         with torch.autocast(run.device.type, torch.bfloat16):
             past = dreams.next(latents, actions, int(torch.randint(len(d.sigmas), ())), sampler)
@@ -214,7 +212,7 @@ def main(raw: DictConfig) -> None:
         "optimizer": optimizer,
         **critics.state,
     }
-    train(run, update, clips, state=state, loop=cfg.loop, preview=look)
+    train(run, update, clips, state=state, loop=cfg.loop, preview=look, looks_first=True)
 
 
 if __name__ == "__main__":

@@ -74,12 +74,15 @@ def train(
     loop: LoopConfig,
     preview: Callable[[int], None] | None = None,
     finish: Callable[[], None] | None = None,
+    *,
+    looks_first: bool = False,
 ) -> None:
     """Call update(step, batch) until run.progress = max(step / steps, minutes / budget_minutes) reaches 1.
 
     state: name -> Stateful. Continues from run.dir/checkpoint bit-exactly (with a time budget: up to the clock);
     returns at once if the stage is finished and its budget was not raised since. preview(steps done) is called
-    every preview_every steps and at the end; finish() once after the last step, and again if it failed.
+    every preview_every steps and at the end, with looks_first before the first as well; finish() once after the last
+    step, and again if it failed.
     torch is seeded before each step.
     SIGTERM, SIGINT and SIGUSR1 save after the running step and raise SystemExit(0); a second SIGINT kills at once.
     Raises FloatingPointError if a metric is not finite; a checkpoint is never written after such a step.
@@ -99,6 +102,9 @@ def train(
             run.say(f"continues at step {checkpoint.step}, after {minutes:.1f} min of training")
         with _stop_signals(run) as stop:
             clock = _Clock(run, checkpoint.extra["seconds"] if checkpoint else 0.0)
+            if looks_first and checkpoint is None and preview is not None and loop.preview_every:
+                with clock.paused():
+                    preview(0)
             step = _steps(run, update, batches, state, loop, preview, clock, stop, checkpoint.step if checkpoint else 0)
             run.progress = 1.0
             if finish is not None:
