@@ -1,16 +1,18 @@
 """The judge of minutes: a pilot that looks, flown by one rule in the real game and in a dream."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from panorama import CONTROL, SPACE, TIER, Panorama, level, players
 
+import train.pilot as stage
 from worldmodel.action import Action, ActionSpace
 from worldmodel.evaluation.drift import survival
 from worldmodel.evaluation.figures import long_figures, may_judge
-from worldmodel.evaluation.flight import load_longs, piloted, save_longs
+from worldmodel.evaluation.flight import load_longs, piloted, practise, save_longs
 from worldmodel.evaluation.judges import load_judge, save_judge
 from worldmodel.evaluation.manifest import build
 from worldmodel.evaluation.pilot import (
@@ -61,6 +63,12 @@ def keeper(env):
     return lambda: Action({"gas"}, (float(np.clip(3 * (env.x - 12), -20, 20)), 0.0))
 
 
+def lane_level():
+    """The lane with its keeper; the place is where the post is."""
+    env = Lane()
+    return level("", env)._replace(players=lambda seed: keeper(env), place=lambda: (env.x, 0.0))
+
+
 @pytest.fixture(scope="module")
 def pilot():
     """Learnt in some seconds, from films of a player who sometimes errs."""
@@ -87,21 +95,17 @@ def pilot():
 
 def flown(pilot, seed=100, steps=80):
     """Places of the post under the pilot in the real lane."""
-    env = Lane()
-    own = piloted(level("", env)._replace(players=lambda seed: keeper(env), place=lambda: (env.x, 0.0)), pilot, 4)
+    own = piloted(lane_level(), pilot, 4)
     own.env.reset(seed=seed)
     act, places = own.players(seed), []
     for _ in range(steps):
         own.env.step(act())
-        places.append(env.x)
+        places.append(own.place()[0])
     return np.asarray(places)
 
 
 def test_a_pilot_that_looks_keeps_the_lane_and_a_blind_one_does_not(pilot):
-    blind = Pilot(CONFIG, ["gas"]).eval()
-    for parameter in blind.parameters():
-        torch.nn.init.zeros_(parameter)
-    away = [np.abs(flown(who) - 12).max() for who in (pilot, blind)]
+    away = [np.abs(flown(who) - 12).max() for who in (pilot, blind())]
     assert away[0] < 9 < away[1]
 
 
@@ -144,6 +148,72 @@ def test_what_was_done_stands_beside_the_last_frame_that_was_seen_before():
     assert np.corrcoef(newest, beside[:, 0])[0, 1] > 0.9
 
 
+def blind():
+    """A pilot that never turns and holds nothing by choice."""
+    one = Pilot(CONFIG, ["gas"]).eval()
+    for parameter in one.parameters():
+        torch.nn.init.zeros_(parameter)
+    return one
+
+
+def test_in_practice_pilot_and_player_take_turns_and_the_player_always_says_what_it_would_do():
+    film = practise(lane_level(), blind(), 3, 120, (5, 9))
+    assert (film.frames.shape, film.wanted.shape, film.places.shape) == ((121, 16, 24, 3), (120, 2), (120, 2))
+    x = film.places[:, 0]
+    np.testing.assert_allclose(film.wanted[1:, 1] * 20, np.clip(3 * (x[:-1] - 12), -20, 20), atol=1e-4)
+    turned = 4 * (x[:-1] - x[1:])  # what was done; the lane itself drifts by 8 in these units
+    is_player = np.abs(turned - 20 * film.wanted[1:, 1]) < 8.1
+    is_pilot = np.abs(turned) < 8.1
+    assert (is_player | is_pilot).all()
+    assert (is_pilot & ~is_player).any()
+    assert (is_player & ~is_pilot).any()
+    assert is_player[:4].all()  # who acts first
+    np.testing.assert_array_equal(film.frames, practise(lane_level(), blind(), 3, 120, (5, 9)).frames)
+    with pytest.raises(ValueError, match="sees 3 frames"):
+        practise(lane_level(), blind(), 3, 120, (2, 9))
+
+
+def test_films_of_practice_are_drawn_from_their_step_on():
+    def film(value):
+        return Flight(torch.full((5, 3, 8, 8), value, dtype=torch.uint8), torch.full((4, 2), float(value)),
+                      torch.ones(4, 2, dtype=torch.bool))  # fmt: skip
+
+    grown, small_one = Flights([film(10)], 3, 0), Flights([film(10)], 3, 0)
+    grown.add([film(20), film(30)], 7)
+    for step in (0, 6):
+        for a, b in zip(grown.batch(step, 16), small_one.batch(step, 16), strict=True):
+            torch.testing.assert_close(a, b)
+    assert set(grown.batch(7, 64)[1][:, 0].tolist()) == {10.0, 20.0, 30.0}
+
+
+def test_a_school_keeps_what_was_flown_and_flies_only_with_whom_it_imitates(monkeypatch, tmp_path):
+    asked = []
+
+    def who(env, game, seed):
+        asked.append(seed)
+        return ("keeper" if seed % 2 else "wild"), keeper(env)
+
+    monkeypatch.setattr(stage, "open_game", lambda game, watch: Lane())
+    monkeypatch.setattr(stage, "player", who)
+    monkeypatch.setattr(stage, "place", lambda env: (env.x, 0.0))
+    cfg = SimpleNamespace(
+        game=None, probes=replace(CONTROL, labels=["gas"], stopped={}, imitate=["keeper"]), pilot=CONFIG,
+        practice=stage.PracticeConfig(runs=3, seconds=8, stretch_seconds=(1.0, 2.0)),
+    )  # fmt: skip
+    school = stage.School(cfg, tmp_path / "practice")
+    films = {step: school.fly(blind(), step) for step in (200, 1000)}
+    assert [film.frames.shape for film in films[200]] == [(41, 3, 16, 24)] * 3
+    assert not torch.equal(films[200][0].wanted, films[1000][0].wanted)
+    flown_by = [seed for seed in asked if asked.count(seed) > 1]  # asked about, then flown with
+    assert len(set(flown_by)) == 6
+    assert all(seed % 2 for seed in flown_by)
+    back = stage.School(cfg, tmp_path / "practice").flown()
+    assert list(back) == [200, 1000]
+    for step, kept in back.items():
+        for one, other in zip(kept, films[step], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_it_comes_back_from_its_file(pilot, tmp_path):
     save_judge(tmp_path / "pilot.safetensors", pilot)
     back, frames = load_judge(tmp_path / "pilot.safetensors", Pilot, PilotConfig), torch.randn(2, 9, 16, 24)
@@ -154,8 +224,8 @@ def test_it_comes_back_from_its_file(pilot, tmp_path):
 def test_real_runs_of_a_pilot_are_kept_and_begin_as_the_scripted_player_left_them(tmp_path):
     control = replace(CONTROL, turning=None)
     manifest = build({"toy": 1}, control, TIER())
-    blind = Pilot(CONFIG, held_names(SPACE, CONTROL)).eval()
-    own = piloted(level("", Panorama()), blind, manifest.warm_up + manifest.context)
+    unlearnt = Pilot(CONFIG, held_names(SPACE, CONTROL)).eval()
+    own = piloted(level("", Panorama()), unlearnt, manifest.warm_up + manifest.context)
     longs = collect_long(manifest, own, {6: 2, 11: 0}, lambda text: None)
     save_longs(tmp_path / "a" / "piloted.npz", longs)
     back = load_longs(tmp_path / "a" / "piloted.npz")

@@ -2,15 +2,18 @@
 
 python -m train.pilot game=racer loop.budget_minutes=3      reads data/racer/, writes runs/racer/pilot/
 python -m train.evaluate world=racer pilot=runs/racer/pilot/pilot.safetensors
-At the end it drives in the real game, beside the scripted player from the same moments. How often it survives there
-decides whether it may judge: least_pilot of conf/evaluate.yaml.
+On the way it drives there too, taking turns with the scripted player, and learns what that would have done. At the
+end it drives alone, beside the scripted player from the same moments. How often it survives there decides whether it
+may judge: least_pilot of conf/evaluate.yaml.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +24,11 @@ from torch import Tensor
 from train.cli import stage
 from train.inverse import places
 from train.reference import place
+from worldmodel.action import ActionSpace
 from worldmodel.config import plain, typed
 from worldmodel.data.episode import Episode, list_episodes, load_episode, read_json
 from worldmodel.env import EpisodeEnd
-from worldmodel.evaluation.flight import piloted
+from worldmodel.evaluation.flight import Practice, piloted, practise
 from worldmodel.evaluation.judges import save_judge
 from worldmodel.evaluation.manifest import ProbesConfig
 from worldmodel.evaluation.pilot import (
@@ -38,13 +42,14 @@ from worldmodel.evaluation.pilot import (
     targets,
 )
 from worldmodel.evaluation.reference import Level
-from worldmodel.games import GameConfig, open_game, player
+from worldmodel.games import Game, GameConfig, open_game, player
 from worldmodel.training.ema import EMA
 from worldmodel.training.loop import LoopConfig, Metrics, train
 from worldmodel.training.optimizer import Optimizer, OptimizerConfig
 from worldmodel.training.run import RunConfig, start
 
 FIRST_TRIAL = 1_500_000  # seeds that neither training nor an evaluation plays
+FIRST_PRACTICE = 1_600_000
 
 
 @dataclass(kw_only=True)
@@ -53,6 +58,17 @@ class Trial:
 
     runs: int
     seconds: float
+
+
+@dataclass(kw_only=True)
+class PracticeConfig:
+    """Films flown in the real game at every preview but the last, and learnt from: how many, how long each is, and
+    the shortest and the longest stretch that pilot or player acts for.
+    """
+
+    runs: int
+    seconds: float
+    stretch_seconds: tuple[float, float]
 
 
 @dataclass(kw_only=True)
@@ -65,6 +81,7 @@ class Config:
     episodes: int
     heldout: int
     pilot: PilotConfig
+    practice: PracticeConfig
     trial: Trial
     optimizer: OptimizerConfig
     ema: float
@@ -78,13 +95,62 @@ def flights(cfg: Config, split: str, most: int) -> list[Flight]:
     paths = [path for path, meta in metas if meta["split"] == split and meta["player"] in cfg.probes.imitate]
     if not paths:
         raise ValueError(f"{cfg.data}: no {split} episodes of {cfg.probes.imitate}. Make some with train.collect.")
-    return [flight(cfg, load_episode(path)) for path in paths[:most]]
+    return [recorded(cfg, load_episode(path)) for path in paths[:most]]
 
 
-def flight(cfg: Config, episode: Episode) -> Flight:
+def recorded(cfg: Config, episode: Episode) -> Flight:
     """What one episode teaches."""
-    wanted, mask = targets(episode.action_vectors(), places(episode), episode.meta.action_space, cfg.probes)
-    return Flight(small(episode.frames(), cfg.pilot.size_hw), torch.from_numpy(wanted), torch.from_numpy(mask))
+    film = Practice(episode.frames(), episode.action_vectors(), places(episode))
+    return flight(cfg, film, episode.meta.action_space)
+
+
+def flight(cfg: Config, film: Practice, space: ActionSpace) -> Flight:
+    """What one film teaches."""
+    wanted, mask = targets(film.wanted, film.places, space, cfg.probes)
+    return Flight(small(film.frames, cfg.pilot.size_hw), torch.from_numpy(wanted), torch.from_numpy(mask))
+
+
+class School:
+    """The real game, where the pilot practises. What it flew is kept in `folder`, a file each time, for a run that goes
+    on later.
+    """
+
+    def __init__(self, cfg: Config, folder: Path) -> None:
+        self.cfg, self.folder = cfg, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def flown(self) -> dict[int, list[Flight]]:
+        """Films by the step they were flown after."""
+        paths = sorted(self.folder.glob("*.pt"), key=lambda path: int(path.stem))
+        return {int(path.stem): [Flight(*film) for film in torch.load(path, weights_only=True)] for path in paths}
+
+    def fly(self, pilot: Pilot, step: int) -> list[Flight]:
+        """The films of a step."""
+        practice, (least, most) = self.cfg.practice, self.cfg.practice.stretch_seconds
+        with closing(open_game(self.cfg.game, watch=True)) as env:
+            level, steps = level_of(self.cfg, env), round(practice.seconds * env.fps)
+            stretch = (max(self.cfg.pilot.frames, round(least * env.fps)), round(most * env.fps))
+            films = [
+                flight(self.cfg, practise(level, pilot, seed, steps, stretch), env.actions)
+                for seed in islice(self._seeds(env, step), practice.runs)
+            ]
+        temporary = self.folder / f"{step}.tmp"
+        torch.save([tuple(film) for film in films], temporary)
+        temporary.rename(temporary.with_suffix(".pt"))
+        return films
+
+    def _seeds(self, env: Game, step: int) -> Iterator[int]:
+        """Seeds whose player is one to be imitated, others at every step."""
+        for draw in count():
+            seed = FIRST_PRACTICE + int(np.random.default_rng([step, draw]).integers(100_000))
+            env.reset(seed=seed)
+            if player(env, self.cfg.game, seed)[0] in self.cfg.probes.imitate:
+                yield seed
+
+
+def level_of(cfg: Config, env: Game) -> Level:
+    """The game with its scripted players."""
+    return Level(env, lambda seed: player(env, cfg.game, seed)[1], partial(place, env))
 
 
 def ways(level: Level, seeds: range, steps: int) -> np.ndarray:
@@ -108,7 +174,7 @@ def ways(level: Level, seeds: range, steps: int) -> np.ndarray:
 def drive(cfg: Config, pilot: Pilot) -> None:
     """Say how far the pilot and the scripted player come from the same beginnings."""
     env = open_game(cfg.game, watch=True)
-    level = Level(env, lambda seed: player(env, cfg.game, seed)[1], partial(place, env))
+    level = level_of(cfg, env)
     seeds, steps = range(FIRST_TRIAL, FIRST_TRIAL + cfg.trial.runs), round(cfg.trial.seconds * env.fps)
     ours, theirs = ways(piloted(level, pilot, cfg.pilot.frames), seeds, steps), ways(level, seeds, steps)
     env.close()
@@ -127,7 +193,11 @@ def main(raw: DictConfig) -> None:
     space = load_episode(list_episodes(cfg.data)[0]).meta.action_space
     pilot = Pilot(cfg.pilot, held_names(space, cfg.probes)).to(run.device)
     ema, optimizer = EMA(pilot, cfg.ema), Optimizer(pilot, cfg.optimizer)
-    fresh = Flights(unseen, cfg.pilot.frames, cfg.run.seed)
+    batches, fresh = (Flights(films, cfg.pilot.frames, cfg.run.seed) for films in (lessons, unseen))
+    school = School(cfg, Path(cfg.run.dir) / "practice") if cfg.practice.runs else None
+    known = school.flown() if school else {}
+    for since, films in known.items():
+        batches.add(films, since)
 
     def update(step: int, batch: tuple[Tensor, Tensor, Tensor]) -> Metrics:
         frames, wanted, mask = (part.to(run.device) for part in batch)
@@ -145,9 +215,12 @@ def main(raw: DictConfig) -> None:
         run.log(step, {"loss_heldout": error, "turn_explained": explained})
         run.say(f"step {step}: held-out loss {error:.4f}, {explained:.2f} of the turning explained")
         save_judge(Path(cfg.run.dir) / "pilot.safetensors", ema.model)
+        is_due = step % cfg.loop.preview_every == 0 and step < cfg.loop.steps
+        if school and is_due and step not in known:
+            batches.add(school.fly(ema.model, step), step)
 
-    train(run, update, Flights(lessons, cfg.pilot.frames, cfg.run.seed),
-          state={"model": pilot, "ema": ema, "optimizer": optimizer}, loop=cfg.loop, preview=measure)  # fmt: skip
+    train(run, update, batches, state={"model": pilot, "ema": ema, "optimizer": optimizer}, loop=cfg.loop,
+          preview=measure)  # fmt: skip
     if cfg.trial.runs:
         drive(cfg, ema.model.eval())
 

@@ -1,6 +1,7 @@
 """Minutes under a pilot: closed loop, by the same rule in the real game and in a dream.
 
 piloted       a level whose player is the pilot, from a given step on
+practise      a real film in which pilot and player take turns, and what the player would have done all along
 fly           many dreams at once, each frame decoded and shown to the pilot before the next action
 save_longs, load_longs   the real runs under a pilot, kept
 """
@@ -8,6 +9,7 @@ save_longs, load_longs   the real runs under a pilot, kept
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 
 from worldmodel.action import Action, ActionSpace
 from worldmodel.diffusion.rollout import commit_block, denoise_block
-from worldmodel.env import Env, Frame
+from worldmodel.env import Env, EpisodeEnd, Frame
 from worldmodel.evaluation.dreamer import Dreamer, begin, clip_noise, frame_passes, told
 from worldmodel.evaluation.pilot import Pilot, chances, decide
 from worldmodel.evaluation.quality import traits
@@ -70,6 +72,43 @@ def piloted(level: Level, pilot: Pilot, after: int) -> Level:
         return act
 
     return Level(watched, players, level.place)
+
+
+class Practice(NamedTuple):
+    """A real film: frames uint8 (T + 1, H, W, 3); wanted (T, A): the player's action at each step, whoever acted;
+    places (T, 2): after each.
+    """
+
+    frames: np.ndarray
+    wanted: np.ndarray
+    places: np.ndarray
+
+
+def practise(level: Level, pilot: Pilot, seed: int, steps: int, stretch: tuple[int, int]) -> Practice:
+    """The level's player and the pilot take turns, each for stretch[0] to stretch[1] steps, the player first.
+
+    A pilot that learns recorded play only has never seen where its own mistakes lead; here it does, beside what
+    would mend them (DAgger, arXiv:1011.0686, with the expert back at the controls between times). A film that the
+    game ends is as long as it was.
+    """
+    if not pilot.config.frames <= stretch[0] <= stretch[1]:
+        raise ValueError(f"practise: the pilot sees {pilot.config.frames} frames, a stretch has {stretch} steps")
+    rng, space = np.random.default_rng([seed, 5]), level.env.actions
+    frames, wanted, places = [level.env.reset(seed=seed)], [], []
+    scripted, is_pilot, left = level.players(seed), True, 0
+    with suppress(EpisodeEnd):
+        for t in range(steps):
+            if left == 0:
+                is_pilot, left = not is_pilot, int(rng.integers(stretch[0], stretch[1] + 1))
+            left -= 1
+            action = should = scripted()
+            if is_pilot:
+                seen = np.stack(frames[-pilot.config.frames :])[None]
+                action = space.from_vector(decide(pilot, seen, chances(pilot, seed, t)[None], space)[0])
+            frames.append(level.env.step(action))
+            wanted.append(space.to_vector(should))
+            places.append(level.place())
+    return Practice(np.stack(frames), np.stack(wanted), np.asarray(places, float))
 
 
 class Flown(NamedTuple):

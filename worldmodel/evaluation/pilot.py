@@ -12,6 +12,7 @@ is likeliest would never jump. For the same reason classes are not balanced: odd
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,16 +108,25 @@ class Flights:
     """
 
     def __init__(self, flights: list[Flight], frames: int, seed: int) -> None:
-        self.flights, self.frames, self.seed = flights, frames, seed
-        self.ends = np.cumsum([len(flight.wanted) - frames + 1 for flight in flights])
+        self.flights: list[Flight] = []
+        self.since: list[int] = []
+        self.frames, self.seed = frames, seed
+        self.add(flights, 0)
         generator = torch.Generator().manual_seed(seed)
         self.grain = torch.randn(1 << 20, generator=generator)
+
+    def add(self, flights: list[Flight], since: int) -> None:
+        """More films, drawn from step `since` on, which is no earlier than those of before."""
+        self.flights += flights
+        self.since += [since] * len(flights)
+        self.ends = np.cumsum([len(flight.wanted) - self.frames + 1 for flight in self.flights])
 
     def batch(self, step: int, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
         """The batch of this step."""
         rng = np.random.default_rng([self.seed, step])
         parts = []
-        for pick in rng.integers(self.ends[-1], size=batch_size):
+        there = self.ends[bisect_right(self.since, step) - 1]
+        for pick in rng.integers(there, size=batch_size):
             film = int(np.searchsorted(self.ends, pick, side="right"))
             flight = self.flights[film]
             now = int(self.ends[film] - pick) - 1 + self.frames - 1  # the newest frame that is seen
