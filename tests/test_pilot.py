@@ -214,6 +214,14 @@ def test_a_school_keeps_what_was_flown_and_flies_only_with_whom_it_imitates(monk
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize(
+    "values", [{"runs": -1}, {"stretch_seconds": (2.0, 1.0)}, {"stretch_seconds": (0.0, 1.0)}, {"seconds": 1.0}]
+)
+def test_practice_that_cannot_be_is_refused_before_any_training(values):
+    with pytest.raises(ValueError, match="practice: runs"):
+        stage.PracticeConfig(**{"runs": 3, "seconds": 8.0, "stretch_seconds": (1.0, 2.0)} | values)
+
+
 def test_it_comes_back_from_its_file(pilot, tmp_path):
     save_judge(tmp_path / "pilot.safetensors", pilot)
     back, frames = load_judge(tmp_path / "pilot.safetensors", Pilot, PilotConfig), torch.randn(2, 9, 16, 24)

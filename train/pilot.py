@@ -70,6 +70,13 @@ class PracticeConfig:
     seconds: float
     stretch_seconds: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        least, most = self.stretch_seconds
+        if self.runs < 0 or not 0 < least <= most or self.seconds < most:
+            raise ValueError(
+                "practice: runs must be >= 0, stretch_seconds two ascending numbers > 0, and seconds no less than these"
+            )
+
 
 @dataclass(kw_only=True)
 class Config:
@@ -129,10 +136,12 @@ class School:
         practice, (least, most) = self.cfg.practice, self.cfg.practice.stretch_seconds
         with closing(open_game(self.cfg.game, watch=True)) as env:
             level, steps = level_of(self.cfg, env), round(practice.seconds * env.fps)
-            stretch = (max(self.cfg.pilot.frames, round(least * env.fps)), round(most * env.fps))
+            shortest = max(self.cfg.pilot.frames, round(least * env.fps))
+            stretch = (shortest, max(shortest, round(most * env.fps)))
             films = [
-                flight(self.cfg, practise(level, pilot, seed, steps, stretch), env.actions)
+                flight(self.cfg, film, env.actions)
                 for seed in islice(self._seeds(env, step), practice.runs)
+                if len((film := practise(level, pilot, seed, steps, stretch)).wanted) >= self.cfg.pilot.frames
             ]
         temporary = self.folder / f"{step}.tmp"
         torch.save([tuple(film) for film in films], temporary)
