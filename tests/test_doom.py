@@ -202,6 +202,20 @@ def test_in_a_real_level_a_walker_gets_around_fights_and_opens(levels):
     assert monsters > 20
 
 
+def test_a_target_stays_where_it_stands_when_the_view_turns(levels):
+    config, game = levels
+    walker = dataclasses.replace(config.doom.players, walker=1.0, sticky=0.0)
+    game.reset(seed=0)
+    _, who = mix(game, walker, 0)
+    for _ in range(150):
+        game.step(who.act(game))
+        before = game.target()
+        if before is not None and 0 < before < 25:
+            break
+    game.step(Action(mouse=(10.0, 0.0)))
+    assert game.target() == pytest.approx(before - 10, abs=6)  # it walks as well
+
+
 def room(x, floor, ceiling):
     """A square room of 100 units whose west side is at x; its east and west sides are open."""
     sides = [(x, 0, x, 100, False), (x + 100, 0, x + 100, 100, False), (x, 0, x + 100, 0, True)]

@@ -113,10 +113,12 @@ class Doom:
         self._watch = watch
         self._scratch = tempfile.TemporaryDirectory(prefix="worldmodel-doom-")
         self._vizdoom = _vizdoom()
+        self._where = [getattr(self._vizdoom.GameVariable, name) for name in ("POSITION_X", "POSITION_Y", "ANGLE")]
         self._game = self._open()
         self._level = config.levels[0]
         self._start = self._seed = self._exits = 0
         self._grids: dict[str, tuple[WalkGrid, np.ndarray]] = {}  # of a level: its grid, and places to start from
+        self._state: Any = None  # the engine's account of this moment, once it was asked for
 
     def _open(self) -> Any:
         vzd, config = self._vizdoom, self.config
@@ -135,8 +137,6 @@ class Doom:
         game.set_screen_resolution(getattr(vzd.ScreenResolution, config.render))
         game.set_screen_format(vzd.ScreenFormat.RGB24)
         game.set_available_buttons([getattr(vzd.Button, name) for name in ENGINE_BUTTONS])
-        names = ("POSITION_X", "POSITION_Y", "ANGLE")
-        game.set_available_game_variables([getattr(vzd.GameVariable, name) for name in names])
         game.set_sectors_info_enabled(True)
         game.set_objects_info_enabled(True)
         game.set_labels_buffer_enabled(self._watch)
@@ -176,6 +176,7 @@ class Doom:
         turn = action.mouse[0] + self.config.turn_degrees * (("turn_right" in held) - ("turn_left" in held))
         turn = float(np.clip(turn, -self.config.mouse_degrees, self.config.mouse_degrees))
         pressed = [float(name in held) for name in BUTTONS if not name.startswith("turn")]
+        self._state = None
         self._game.set_action([*pressed, turn / self.config.frame_skip])
         self._game.advance_action(self.config.frame_skip, is_seen)
         if self._game.is_episode_finished():
@@ -185,7 +186,7 @@ class Doom:
 
     def pose(self) -> Pose:
         """Where the player stands now."""
-        return Pose(*(float(v) for v in self._game.get_state().game_variables[:3]))
+        return Pose(*(float(self._game.get_game_variable(variable)) for variable in self._where))
 
     def facts(self) -> dict[str, Any]:
         """What is noted beside a recorded step: [x, y, angle]."""
@@ -200,7 +201,7 @@ class Doom:
 
     def target(self) -> float | None:
         """Degrees to the right of the view's middle at which the nearest monster in view stands; None without one."""
-        labels = [label for label in self._game.get_state().labels or [] if label.object_name in MONSTERS]
+        labels = [label for label in self._now().labels or [] if label.object_name in MONSTERS]
         if not labels:
             return None
         near = max(labels, key=lambda label: label.width * label.height)
@@ -220,8 +221,9 @@ class Doom:
         self._game.set_doom_map(self._level)
         self._game.set_seed(draw("engine", start, seed, *exits))
         self._game.new_episode()
+        self._state = None
         if self._level not in self._grids:
-            self._grids[self._level] = self._explore(self._game.get_state())
+            self._grids[self._level] = self._explore(self._now())
         _, places = self._grids[self._level]
         rng = np.random.default_rng(draw("start", start, seed, *exits))
         for command in self.config.commands:
@@ -251,10 +253,17 @@ class Doom:
         return grid, np.asarray([grid.middle(cell) for cell in sorted(cells)])
 
     def _advance(self, values: list[float], tics: int) -> None:
+        self._state = None
         self._game.make_action(values, tics)
 
+    def _now(self) -> Any:
+        """The engine's account of this moment, asked for once: it lists every wall of the level."""
+        if self._state is None:
+            self._state = self._game.get_state()
+        return self._state
+
     def _frame(self) -> Frame:
-        return fit(self._game.get_state().screen_buffer, self.size_hw)
+        return fit(self._now().screen_buffer, self.size_hw)
 
 
 def fit(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
@@ -264,8 +273,10 @@ def fit(image: np.ndarray, size_hw: tuple[int, int]) -> Frame:
     if width % w or h * scale > height:
         raise EnvError(f"Doom renders {width}x{height}, too small for {w}x{h}, or no multiple: choose another `render`")
     top = (height - h * scale) // 2
-    boxes = image[top : top + h * scale].reshape(h, scale, w, scale, 3)
-    return boxes.mean(axis=(1, 3)).round().astype(np.uint8)
+    rows = image[top : top + h * scale]
+    squares = (rows[i::scale, j::scale] for i in range(scale) for j in range(scale))
+    total = sum(square.astype(np.uint32) for square in squares)
+    return (total / scale**2).round().astype(np.uint8)
 
 
 def _vizdoom() -> Any:
