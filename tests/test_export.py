@@ -43,6 +43,14 @@ def test_a_student_that_began_as_anothers_names_its_teacher_too(monkeypatch):
     assert "a 1-step student (in 2 steps while nothing is held)" in text
 
 
+def test_a_card_tells_of_play_that_taught_the_world_later(monkeypatch):
+    monkeypatch.setattr("train.export.played_in", {"x/wild": "2.0 hours of scripted play (episodes: 9)"}.get)
+    cfg = typed(Config, composed("export", "later_data=[x/wild]"))
+    text = card(cfg, {"tokenizer": {}}, "1.0 hours of scripted play (episodes: 4)")
+    wanted = "1.0 hours of scripted play (episodes: 4), and then 2.0 hours of scripted play (episodes: 9) in the real"
+    assert wanted in text
+
+
 def exported(world, student, tier, *more):
     export(typed(Config, composed("export", f"out={world}", f"student={student}", f"tier={tier}", *more)))
 

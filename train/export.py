@@ -45,6 +45,7 @@ class Config:
     teacher: str | None
     tokenizer: str
     data: str
+    later_data: list[str]
     out: str
     title: str
     sigmas: dict[int, list[float]]
@@ -89,7 +90,7 @@ def beginnings(cfg: Config) -> Beginnings:
         np.stack([episode.frames(t - cfg.context + 1, cfg.context) for episode, t in chosen]),
         np.stack([episode.action_vectors()[t - cfg.context + 1 : t] for episode, t in chosen]),
         [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen], meta.fps, meta.action_space.to_json(),
-        played([load_episode(path).meta for path in list_episodes(cfg.data)]),
+        played_in(cfg.data),
     )  # fmt: skip
 
 
@@ -113,6 +114,11 @@ def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
     return facts | ({"from": provenance(source, of_tokenizer=of_tokenizer)} if source else {})
 
 
+def played_in(data: str) -> str:
+    """Who played how long in a folder of episodes."""
+    return played([load_episode(path).meta for path in list_episodes(data)])
+
+
 def played(metas: Sequence[Meta]) -> str:
     """Who played how long: 1.9 hours of scripted play (episodes: 240) and ..."""
     parts = []
@@ -127,6 +133,7 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     """card.md: what it is, data, licence, how it was trained, what was measured."""
     resting = f" (in {cfg.rest_steps} steps while nothing is held)" if cfg.rest_steps else ""
     lines = [f"# {cfg.title}", "", f"World `{cfg.game.name}`, dreamed by a {cfg.steps}-step student{resting}.", ""]
+    data = ", and then ".join([data, *map(played_in, cfg.later_data)])
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     for step in (training, training["tokenizer"]):
