@@ -17,6 +17,8 @@ SIGHTS = {
     "one frame of window": {"window": 1, "near": (1,)},
     "no near frames": {"window": 4, "sink": 1, "near": ()},
     "key frames beyond the window": {"window": 3, "sink": 1, "near": (1, 3), "far": 3, "every": 4},
+    "what looked the same way": {"window": 6, "sink": 1, "recall": 3},
+    "key frames that looked the same way": {"window": 3, "near": (1, 2), "far": 3, "every": 4, "recall": 2},
     "every other frame for longer": {"window": 2, "sink": 0, "near": (1,), "far": 2, "every": 2},
 }
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from worlds import add_big, make_world
+from worlds import TURNING, add_big, make_world
 
 import worldmodel
 import worldmodel.engine
@@ -19,7 +19,12 @@ from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import consistency, prefill, rollout
 from worldmodel.env import Branching, Env, Rewindable
 
-WORLDS = {"window": {}, "key frames": {"far": 2, "every": 4}, "compass": {"turns": (0.0, 0.0, 20.0)}}
+WORLDS = {
+    "window": {},
+    "key frames": {"far": 2, "every": 4},
+    "compass": {"turns": (0.0, 0.0, 20.0)},
+    "turning": TURNING,
+}
 
 
 @pytest.fixture(scope="module", params=WORLDS.values(), ids=WORLDS.keys())

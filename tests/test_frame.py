@@ -4,11 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from worlds import make_world
+from worlds import TURNING, make_world
 
 import worldmodel
 from worldmodel.backends.frame import WholeFrame, least_past, looks_at
 from worldmodel.backends.packed import pack
+from worldmodel.compass import Compass
 from worldmodel.diffusion.noise import frame_noise
 from worldmodel.diffusion.rollout import consistency, prefill, rollout
 from worldmodel.model.cache import look, num_rows, num_slots, row_of
@@ -35,15 +36,16 @@ def noise(shape, t, steps):
 def begun(world, batch):
     """The starts of the world committed but for the newest frame; that, and the actions from its own on."""
     latents = world.tokenizer.encode(world.start_frames[:batch])
-    led = torch.cat([torch.zeros(batch, 1, 3), world.start_actions[:batch]], 1)
-    cache = world.model.new_cache(batch)
-    prefill(world.model, cache, latents[:, :-1], led[:, :-1])
     torch.manual_seed(2)
-    return cache, latents[:, -1:], torch.cat([led[:, -1:], torch.rand(batch, FRAMES, 3)], 1)
+    moves = [torch.zeros(batch, 1, 3), world.start_actions[:batch], torch.rand(batch, FRAMES, 3) - 0.3]
+    told = Compass.of(world.actions).along(torch.cat(moves, 1))
+    cache, given = world.model.new_cache(batch), latents.shape[1] - 1
+    prefill(world.model, cache, latents[:, :-1], told[:, :given])
+    return cache, latents[:, -1:], told[:, given:]
 
 
 def by_looks(whole, cache, *inputs):
-    out = whole(cache.keys, cache.values, looks_at(cache), *inputs)
+    out = whole(cache.keys, cache.values, looks_at(cache, inputs[1]), *inputs)
     cache.advance()
     return out
 
@@ -67,6 +69,13 @@ def test_it_is_where_only_some_layers_look_through_time(other):
     world = worldmodel.load(other)
     assert [hasattr(block, "ages") for block in world.model.blocks] == [False, True]
     check_a_whole_frame(world, 2, 2, pack, by_counter)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("batch", [1, 2])
+def test_it_is_where_frames_are_recalled_by_their_heading(tmp_path, batch):
+    world = worldmodel.load(make_world(tmp_path / "turning", **TURNING))
+    check_a_whole_frame(world, 2, batch, pack, by_looks)
 
 
 def check_a_whole_frame(world, steps, batch, pack, call):

@@ -96,9 +96,8 @@ def test_one_frame_is_that_of_the_network_in_eight_bits(path, dtype):  # noqa: F
     rounded, made = whole_of(world), []
     for one, frame in ((plain, exact), (plain, rounded), (small, code_for(small.world, dtype, int8=True))):
         cache, x0, last = one.begin()
-        made.append(
-            frame(cache.keys, cache.values, looks_at(cache), x0, torch.cat([last, one.action(0)], 1), one.noise(0))[0]
-        )
+        moves = torch.cat([last, one.action(0)], 1)
+        made.append(frame(cache.keys, cache.values, looks_at(cache, moves), x0, moves, one.noise(0))[0])
     exact_x0, rounded_x0, ours = made
     assert relative(ours, rounded_x0) < (2e-4 if dtype == torch.float32 else 2e-2)
     assert 2e-4 < relative(rounded_x0, exact_x0) < 5e-2  # eight bits are seen, and are not far

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
+from worldmodel.model.positions import action_features, axial_rotation, panned_rotation, rotate, sigma_features
 
 
 def test_turned_dot_products_depend_on_the_offset_alone():
@@ -21,6 +21,28 @@ def test_turning_keeps_lengths():
 
 def test_every_place_has_its_own_angles():
     assert len(axial_rotation(5, 6, 8).unique(dim=1)[0]) == 30
+
+
+def fit(a, b, q, k):
+    """Dot product of q at place and heading a with k at b, in a picture 90 degrees and 9 places wide."""
+    here, there = (panned_rotation(1, 9, 64, torch.tensor(heading), 90.0)[:, place] for place, heading in (a, b))
+    return (rotate(q, here[:, None]) * rotate(k, there[:, None])).sum()
+
+
+def test_a_direction_in_the_world_is_at_one_place_whatever_the_heading():
+    q, k = torch.randn(2, 1, 1, 64).double() * torch.cat([torch.zeros(16), torch.ones(8), torch.zeros(8)]).repeat(2)
+    middle, right = (4, 0.0), (8, 0.0)  # the last place's own middle is 41.6 degrees to the right
+    beside = float(torch.atan(torch.tensor(8 / 9)))
+    torch.testing.assert_close(fit(middle, right, q, k), fit((4, 0.3), (8, 0.3), q, k))
+    torch.testing.assert_close(fit(middle, middle, q, k), fit((4, beside), right, q, k), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(fit(middle, right, q, k), fit(middle, (8, 2 * torch.pi), q, k), rtol=1e-4, atol=1e-4)
+    assert (fit(middle, middle, q, k) - fit(middle, right, q, k)).abs() > 1e-3
+
+
+def test_a_picture_that_looks_ahead_is_nearly_where_it_was():
+    panned, plain = panned_rotation(6, 8, 64, torch.zeros(2, 3), 90.0), axial_rotation(6, 8, 64)
+    assert panned.shape == (2, 2, 3, 48, 32)
+    torch.testing.assert_close(panned[0, 0, 0, :, :16], plain[0, :, :16])  # rows
 
 
 def test_a_head_too_small_for_two_axes_is_refused():

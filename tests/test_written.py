@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from worlds import make_full_world, make_world
+from worlds import TURNING, make_full_world, make_world
 
 import worldmodel
 from worldmodel.backends import written
@@ -22,6 +22,7 @@ from worldmodel.bench.measure import relative
 from worldmodel.bench.rungs import _whole
 from worldmodel.bench.setting import in_precision, reference
 from worldmodel.bundle import WorldError
+from worldmodel.compass import Compass
 
 needs_compiler = pytest.mark.skipif(written.compiler() is None, reason="needs g++ or clang++")
 needs_bfloat16 = pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="needs AVX-512 BF16")
@@ -46,13 +47,17 @@ def path(folder):
     return make_full_world(folder / "full")
 
 
-@pytest.fixture(scope="module", params=[16, 20])  # the last pixels' colours fill vectors, or do not: 48, 75
+KINDS_OF_WORLDS = {"48 colours": {"patch": 16}, "75 colours, half a vector": {"patch": 20}, "turning": TURNING}
+
+
+@pytest.fixture(scope="module", params=KINDS_OF_WORLDS.values(), ids=KINDS_OF_WORLDS)
 def any_path(folder, request):
-    return make_full_world(folder / f"patch{request.param}", patch=request.param)
+    return make_full_world(folder / str(list(request.param)), **request.param)
 
 
 def setting(path, dtype):
-    return in_precision(worldmodel.load(path), dtype, 2, torch.rand(7, 3, generator=torch.Generator().manual_seed(1)))
+    world, actions = worldmodel.load(path), torch.rand(7, 3, generator=torch.Generator().manual_seed(1))
+    return in_precision(world, dtype, 2, Compass.of(world.actions).along(actions))
 
 
 def whole_of(world):
@@ -87,9 +92,8 @@ def test_one_frame_its_picture_and_what_it_remembers_are_the_networks(any_path, 
     made = []
     for one, frame in ((plain, whole_of(plain.world)), (s, code_for(s.world, dtype))):
         cache, x0, last = one.begin()
-        latent, picture = frame(
-            cache.keys, cache.values, looks_at(cache), x0, torch.cat([last, one.action(0)], 1), one.noise(0)
-        )
+        moves = torch.cat([last, one.action(0)], 1)
+        latent, picture = frame(cache.keys, cache.values, looks_at(cache, moves), x0, moves, one.noise(0))
         rings = [u[:, : cache.length + 2].float() for u in cache.keys + cache.values]
         made.append([latent, picture.float(), *rings])
     latent, picture, *rings = (relative(ours, truth) for truth, ours in zip(*made, strict=True))
@@ -250,7 +254,7 @@ def test_any_number_of_threads_makes_the_same_bytes(path, dtype, kind):
         for t in range(40):
             code.threads = counts[t % len(counts)]
             moves = torch.cat([last, s.action(t % 7)], 1)
-            x0, picture = code(cache.keys, cache.values, looks_at(cache), x0, moves, s.noise(t % 7))
+            x0, picture = code(cache.keys, cache.values, looks_at(cache, moves), x0, moves, s.noise(t % 7))
             last = s.action(t % 7)
             cache.advance()
         made.append([x0, picture, *cache.keys, *cache.values])

@@ -10,28 +10,31 @@ from worldmodel.model.dit import CausalDiT, ModelConfig
 from worldmodel.model.masks import Sight
 from worldmodel.tokenizer.autoencoder import Tokenizer, TokenizerConfig
 
+# A network that recalls what looked the same way, and whose columns are directions
+TURNING = {"recall": 2, "far": 2, "every": 4, "pan": 70.0, "turns": (0.0, 0.0, 20.0)}
 ACTIONS = ActionSpace(("forward", "attack"), (20.0, 0.0))
 
 
-def make_world(folder, name="tiny", *, activation="relu2", temporal_every=1, turns=(), about=None, **far):
+def make_world(folder, name="tiny", *, activation="relu2", temporal_every=1, pan=0.0, turns=(), about=None, **far):
     """Write and seal a bundle; gives its folder. Frames 16 x 24, latents (5, 2, 3), 2 starts of 5 frames, a teacher;
     a compass, if turns are told; about: what world.json says otherwise.
     """
     sizes = TokenizerConfig(size_hw=[16, 24], channels=5, patch=8, widths=[8, 8, 4], whiten=0.0)
     config = ModelConfig(
         width=32, layers=2, heads=4, temporal_heads=2, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3], **far),
-        activation=activation, temporal_every=temporal_every,
+        activation=activation, temporal_every=temporal_every, pan=pan,
     )  # fmt: skip
     return _write(folder, name, sizes, config, turns, about or {})
 
 
-def make_full_world(folder, name="full", patch=16, turns=(), about=None):
+def make_full_world(folder, name="full", patch=16, pan=0.0, turns=(), about=None, **far):
     """The same in sizes that fill vectors, for code written by hand: frames 32 x 48 (patch 16), latents (16, 2, 3)."""
     size_hw = [2 * patch, 3 * patch]
     sizes = TokenizerConfig(size_hw=size_hw, channels=16, patch=patch, widths=[48, 32, 16], whiten=0.0)
     config = ModelConfig(
-        width=96, layers=2, heads=3, temporal_heads=1, mlp=2, sight=Sight(window=6, sink=1, near=[1, 3])
-    )
+        width=96, layers=2, heads=3, temporal_heads=1, mlp=2, pan=pan,
+        sight=Sight(window=6, sink=1, near=[1, 3], **far),
+    )  # fmt: skip
     return _write(folder, name, sizes, config, turns, about or {})
 
 

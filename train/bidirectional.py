@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from train.cli import stage
-from train.load import begin_with, load_tokenizer
+from train.load import begin_with, check_heading, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
@@ -68,6 +68,7 @@ class Config:
 def main(raw: DictConfig) -> None:
     """Train; previews are clips dreamed whole, and losses on held-out clips, with their own and another's actions."""
     cfg = typed(Config, raw)
+    check_heading(cfg.model, compass=cfg.compass)
     told = told_of(cfg.latents, compass=cfg.compass)
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
     unseen = LatentClips(cfg.latents, of_one_length(cfg.clips.frames), split="heldout", seed=1, told=told)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -60,10 +61,15 @@ def begin_with(init: str | Path, model: CausalDiT) -> None:
 def give(source: CausalDiT, model: CausalDiT, init: str) -> None:
     """Give a network the weights of another, which `init` names, as begin_with does."""
     theirs, ours = source.config.sight, model.config.sight
-    if replace(source.config, sight=replace(theirs, far=ours.far, every=ours.every)) != model.config:
+    like = replace(theirs, far=ours.far, every=ours.every, recall=ours.recall)
+    if replace(source.config, sight=like, pan=model.config.pan) != model.config:
         raise ValueError(f"init={init} is {source.config}, which model=... and model.* must name: now {model.config}")
     given = source.state_dict()
     given["action.0.weight"] = _told_more(given["action.0.weight"], source.num_actions, model.num_actions)
+    if ours.recall and not theirs.recall:  # what is recalled begins as the oldest of the near frames
+        for name in [name for name in given if name.endswith("nearness")]:
+            row = 1 + len(theirs.near)
+            given[name] = torch.cat([given[name][:row], given[name][row - 1 : row], given[name][row:]])
     for name, weight in model.state_dict().items():  # in place; key frames' ages are a table's last rows: new ones stay
         rows = min(len(weight), len(given[name]))
         weight[:rows] = given[name][:rows]
@@ -76,6 +82,12 @@ def _told_more(weight: Tensor, known: int, told: int) -> Tensor:
     if told < known:
         raise ValueError(f"init is told {known} numbers of an action, this run {told}: compass=true, or another game")
     return F.pad(weight.unflatten(1, (6, known)), (0, told - known)).flatten(1)
+
+
+def check_heading(config: ModelConfig, *, compass: bool) -> None:
+    """ValueError if a network goes by a heading that it is not told."""
+    if config.needs_heading and not compass:
+        raise ValueError("model.pan and model.sight.recall go by the heading: say compass=true as well")
 
 
 def model_config(run: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import begin_with, load_model, load_tokenizer
+from train.load import begin_with, check_heading, load_model, load_tokenizer
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips, of_one_length, told_of
@@ -64,6 +64,7 @@ class Config:
 def main(raw: DictConfig) -> None:
     """Train; previews dream held-out clips on with the averaged weights."""
     cfg = typed(Config, raw)
+    check_heading(cfg.model, compass=cfg.compass)
     told = told_of(cfg.latents, compass=cfg.compass)
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
     facts = {"latent_shape": list(clips.shape), "num_actions": clips.num_actions}

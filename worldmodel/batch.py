@@ -106,7 +106,7 @@ class Dreams:
 
     def _made(self, steps: int, moves: Tensor) -> tuple[Tensor, Tensor]:
         """Latents and pictures of all dreams in so many steps. Another number of steps commits the same again."""
-        rings = (self._cache.keys, self._cache.values, looks_at(self._cache))
+        rings = (self._cache.keys, self._cache.values, looks_at(self._cache, moves))
         latents, pictures = self._frames[steps](*rings, self._latents, moves, self._noise(steps))
         return latents, pictures
 
@@ -141,6 +141,7 @@ class _InTurn:
         for i in range(len(x0)):
             own = slice(i, i + 1)
             rings = [k[own] for k in keys], [v[own] for v in values]
-            made.append(self._one(*rings, looks, x0[own], moves[own], noise[:, own].contiguous()))
+            seen = [[*look[:3], look[3] if look[3].ndim == 2 else look[3][own].contiguous()] for look in looks]
+            made.append(self._one(*rings, seen, x0[own], moves[own], noise[:, own].contiguous()))
         latents, pictures = zip(*made, strict=True)
         return torch.cat(latents), torch.cat(pictures)

@@ -148,7 +148,8 @@ class Engine:
         """Latent and picture of the next frame by the fastest code there is; commits the last."""
         noise = torch.stack([self._noise(step) for step in range(steps)])
         moves = torch.cat([last.action, vector], 1)
-        inputs = Inputs(self._cache.keys, self._cache.values, looks_at(self._cache), last.latent, moves, noise)
+        rings = self._cache.keys, self._cache.values, looks_at(self._cache, moves)
+        inputs = Inputs(*rings, last.latent, moves, noise)
         is_usual = steps == self._steps
         latent, picture = self.frames.make(inputs, steps, self._cache.length, is_usual=is_usual)
         self._cache.advance()

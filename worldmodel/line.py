@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from worldmodel.env import Frame
+from worldmodel.model.cache import Held
 
 THINNED = 450  # frames of a line that was left of which only the latent is kept: 3 MB
 
@@ -26,7 +27,7 @@ class Moment:
     latent: Tensor  # (1, 1, C, h, w)
     action: Tensor  # (1, 1, A): what the network was told of it
     frame: Frame
-    past: Tensor | None = None
+    past: Held | None = None
 
 
 @dataclass(frozen=True, eq=False)

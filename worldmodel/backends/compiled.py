@@ -121,10 +121,8 @@ def example(world: World, dtype: torch.dtype, steps: int) -> Inputs:
     cache = model.to(dtype).new_cache(1)
     cache.length = 2 * cache.slots
     latent = (1, 1, *model.latent_shape)
-    noise = torch.zeros(steps, *latent)
-    return Inputs(
-        cache.keys, cache.values, looks_at(cache), torch.zeros(latent), torch.zeros(1, 2, model.num_actions), noise
-    )
+    moves, noise = torch.zeros(1, 2, model.num_actions), torch.zeros(steps, *latent)
+    return Inputs(cache.keys, cache.values, looks_at(cache, moves), torch.zeros(latent), moves, noise)
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ class WholeFrame(nn.Module):
             self.modulation.bias.copy_(torch.cat([layer.bias for layer in layers]))
         self.modulation.requires_grad_(False)
         self.register_buffer("grid", torch.tensor([*self.sigmas, 0.0], device=device))
-        self.register_buffer("near", torch.arange(1 + len(model.config.sight.near), device=device))
+        self.register_buffer("near", torch.arange(model.config.sight.num_whole, device=device))
         self.tables = nn.ModuleDict({str(q): _Looks(model.config.sight, q).to(device) for q in (1, 2)})
 
     def forward(
@@ -69,7 +69,7 @@ class WholeFrame(nn.Module):
         self, keys: list[Tensor], values: list[Tensor], length: Tensor, x0: Tensor, moves: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The same, knowing where to look by a counter on the device: length (1,) int64, the frames committed to the
-        rings before x0, at least least_past(sight).
+        rings before x0, at least least_past(sight). Not for networks that recall: what they see is not in tables.
         """
         first, rest = (Rings(keys, values, self.tables[str(q)](length + 2 - q)) for q in (2, 1))
         return self.dream(first, rest, x0, moves, noise)
@@ -81,19 +81,20 @@ class WholeFrame(nn.Module):
         known = self.modulations(moves)  # (B, 1 + steps, size) of each layer
         xt = noise[0]
         both = torch.cat([x0.to(xt.dtype), xt], 1)
-        v = self.model.modulated(both, [m[:, :2] for m in known], first)[:, 1:]
-        return self.finish(v, noise, known, rest)
+        rotation = self.model.turned(moves)
+        v = self.model.modulated(both, [m[:, :2] for m in known], rotation, first)[:, 1:]
+        return self.finish(v, noise, known, of_frame(rotation, 1), rest)
 
     def finish(
-        self, v: Tensor, noise: Tensor | Sequence[Tensor], known: Sequence[Tensor], rest: Memory
+        self, v: Tensor, noise: Tensor | Sequence[Tensor], known: Sequence[Tensor], rotation: Tensor, rest: Memory
     ) -> tuple[Tensor, Tensor]:
-        """All after the first pass, which gave v."""
+        """All after the first pass, which gave v; rotation: of the new frame."""
         xt = noise[0]
         assert isinstance(self.grid, Tensor)
         levels = self.grid.view(-1, 1, 1)
         for step in range(len(self.sigmas)):
             if step > 0:
-                v = self.model.modulated(xt, [m[:, step + 1 : step + 2] for m in known], rest)
+                v = self.model.modulated(xt, [m[:, step + 1 : step + 2] for m in known], rotation, rest)
             if step == len(self.sigmas) - 1:
                 xt = x0_from_velocity(xt, v, levels[step])
             else:
@@ -109,9 +110,18 @@ class WholeFrame(nn.Module):
         return known.split(self.sizes, -1)
 
 
-def looks_at(cache: KVCache) -> list[list[Tensor]]:
-    """What WholeFrame takes as looks: of the merged pass and of those after it, at the end of what is committed."""
-    both = (cache.rings(cache.length, 2).look, cache.rings(cache.length + 1, 1).look)
+def of_frame(rotation: Tensor, index: int) -> Tensor:
+    """Of rotary positions, those of one frame; where all frames have the same, those."""
+    return rotation if rotation.ndim == 3 else rotation[:, :, index : index + 1]
+
+
+def looks_at(cache: KVCache, moves: Tensor) -> list[list[Tensor]]:
+    """What WholeFrame takes as looks: of the merged pass and of those after it, at the end of what is committed.
+
+    moves (B, 2, A): as WholeFrame takes them.
+    """
+    n = cache.length
+    both = cache.recall(cache.rings(n, 2).look, moves, n), cache.recall(cache.rings(n + 1, 1).look, moves[:, 1:], n + 1)
     return [[one.view.ages, one.view.bias, one.write, one.whole] for one in both]
 
 

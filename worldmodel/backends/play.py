@@ -103,7 +103,8 @@ class Frames:
             self._int8 = False
         kind = "compiled" if kind == "int8" else kind
         self._wish = kind if device.type == "cpu" else "eager"
-        self._graph_wish = kind if device.type == "cuda" and kind != "eager" else ""
+        can_graph = device.type == "cuda" and not world.model.config.sight.recall
+        self._graph_wish = kind if can_graph and kind != "eager" else ""
         self._graphs: dict[int, Graphed] = {}
         self._wished = {int(n) for n in numbers.split(",") if n} or set(world.sigmas)
         self._waiting: dict[int, int] = {}  # frames until building begins, by steps

@@ -99,7 +99,7 @@ def sizes_of(model: CausalDiT, tokenizer: TokenizerConfig, steps: int, dtype: to
     return Sizes(
         places_h=height, places_w=width, channels=channels, width=config.width, layers=config.layers,
         heads=config.heads, temporal=config.temporal_heads, mlp=config.mlp, slots=num_slots(config.sight),
-        near=1 + len(config.sight.near), num_ages=config.sight.num_ages, num_near=config.sight.num_near,
+        near=config.sight.num_whole, num_ages=config.sight.num_ages, num_near=config.sight.num_near,
         actions=model.num_actions, steps=steps, patch=tokenizer.patch, wide=wide, middle=middle, narrow=narrow,
         bfloat16=dtype == torch.bfloat16, int8=int8, relu2=config.activation == "relu2",
         temporal_every=config.temporal_every,
@@ -156,6 +156,7 @@ class Written:
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         self._run.restype, self._free.restype = None, None
         self._hire, self._threads = library.frame_threads, 1
+        self._model = whole.model
         self._latent = (1, 1, *whole.model.latent_shape)
         self._picture = (1, *whole.tokenizer.config.size_hw, 3)
 
@@ -173,11 +174,16 @@ class Written:
         x0: Tensor, moves: Tensor, noise: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """WholeFrame.forward. The interpreter's lock is free meanwhile."""
-        given = [*keys, *values, *looks[0], *looks[1], x0, moves, noise]
+        given = [*keys, *values, *looks[0], *looks[1], x0, moves, noise, self._rotation(moves)]
         pointers = (ctypes.c_void_p * len(given))(*[u.data_ptr() for u in given])
         latent, picture = torch.empty(self._latent), torch.empty(self._picture, dtype=torch.uint8)
         self._run(self._frame, pointers, latent.data_ptr(), picture.data_ptr())
         return latent, picture
+
+    def _rotation(self, moves: Tensor) -> Tensor:
+        """(2, 2, N, d / 2): cosines and sines of both frames' places."""
+        rotation = self._model.turned(moves).float()
+        return (rotation[:, None].expand(-1, 2, -1, -1) if rotation.ndim == 3 else rotation[:, 0]).contiguous()
 
     def __del__(self) -> None:
         if getattr(self, "_frame", None):
@@ -208,7 +214,7 @@ def weights(whole: WholeFrame) -> list[Tensor]:
     model, tokenizer = whole.model, whole.tokenizer
     given: list[Any] = [torch.tensor(whole.sigmas), torch.tensor([whole.noise_scale]), whole.levels]
     given += [*_layer(model.action[0]), *_layer(model.action[2]), *_layer(whole.modulation), *_layer(model.embed)]
-    given += [model.place, model.rotation]  # cosines, then sines
+    given += [model.place]
     for block in model.blocks:
         assert isinstance(block, Block)
         for layer in (block.qkv, block.out, block.expand, block.contract):

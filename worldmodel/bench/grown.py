@@ -35,6 +35,12 @@ class Grown:
         v: Tensor = self._model(xt, sigma, action, self)
         return v
 
+    def recalling(self, told: Tensor) -> Grown:
+        """Itself. Raises ValueError for a network that recalls: what it sees may be cut off here."""
+        if self._sight.recall:
+            raise ValueError("the ladder's memories by torch.cat know no recalled frames")
+        return self
+
     def layer(self, index: int) -> _Layer:
         """What one layer sees."""
         return _Layer(self._view, self._past[index], self._whole, self._fresh)

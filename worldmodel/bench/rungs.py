@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldmodel.backends import compiled as machine
 from worldmodel.backends.compiled import Compiled, Frame, Recipe
-from worldmodel.backends.frame import WholeFrame, looks_at
+from worldmodel.backends.frame import WholeFrame, looks_at, of_frame
 from worldmodel.backends.packed import can_pack, pack
 from worldmodel.backends.written import Written
 from worldmodel.bench.grown import Grown
@@ -150,13 +150,13 @@ def _merged(s: Setting, told: Tensor | None) -> Frames:
 
 
 def _whole(
-    s: Setting, make: Callable[[], Any], looks: Callable[[KVCache], list[list[Tensor]]], told: Tensor | None
+    s: Setting, make: Callable[[], Any], looks: Callable[[KVCache, Tensor], list[list[Tensor]]], told: Tensor | None
 ) -> Frames:
     frame = make()
     cache, x0, last = s.begin()
     for t in itertools.count():
         moves = torch.cat([last, s.action(t)], 1)
-        x0, _ = frame(cache.keys, cache.values, looks(cache), x0, moves, s.noise(t))
+        x0, _ = frame(cache.keys, cache.values, looks(cache, moves), x0, moves, s.noise(t))
         cache.advance()
         yield x0
         x0, last = _goes_on(x0, t, told), s.action(t)
@@ -186,13 +186,16 @@ class _Apart(WholeFrame):
 
     def dream(self, first: Memory, rest: Memory, x0: Tensor, moves: Tensor, noise: Any) -> tuple[Tensor, Tensor]:
         known = self.modulations(moves)
-        self.model.modulated(x0, [m[:, :1] for m in known], first)
-        v = self.model.modulated(noise[0], [m[:, 1:2] for m in known], rest)
-        return self.finish(v, noise, known, rest)
+        rotation = self.model.turned(moves)
+        self.model.modulated(x0, [m[:, :1] for m in known], of_frame(rotation, 0), first)
+        new = of_frame(rotation, 1)
+        v = self.model.modulated(noise[0], [m[:, 1:2] for m in known], new, rest)
+        return self.finish(v, noise, known, new, rest)
 
 
-def _looks_apart(cache: KVCache) -> list[list[Tensor]]:
-    looks = [cache.rings(cache.length + n, 1).look for n in (0, 1)]
+def _looks_apart(cache: KVCache, moves: Tensor) -> list[list[Tensor]]:
+    n = cache.length
+    looks = [cache.recall(cache.rings(n + i, 1).look, moves[:, i : i + 1], n + i) for i in range(moves.shape[1])]
     return [[one.view.ages, one.view.bias, one.write, one.whole] for one in looks]
 
 
@@ -205,8 +208,8 @@ def _built(s: Setting, kind: str, program: nn.Module, inputs: tuple[Any, ...]) -
 
 def _compiled_apart(s: Setting) -> Compiled:
     program = _Apart(s.world.model, s.world.tokenizer, s.sigmas, s.world.noise_scale)
-    cache = s.begin()[0]
-    inputs = machine.example(s.world, s.dtype, s.steps)._replace(looks=_looks_apart(cache))
+    cache, inputs = s.begin()[0], machine.example(s.world, s.dtype, s.steps)
+    inputs = inputs._replace(looks=_looks_apart(cache, inputs.moves))
     return _built(s, "apart", program, tuple(inputs))
 
 
@@ -216,7 +219,7 @@ class _Pass(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("near", torch.arange(1 + len(model.config.sight.near)))  # type: ignore[union-attr, arg-type]
+        self.register_buffer("near", torch.arange(model.config.sight.num_whole))  # type: ignore[union-attr, arg-type]
 
     def forward(
         self, keys: list[Tensor], values: list[Tensor], look: list[Tensor], xt: Tensor, sigma: Tensor, action: Tensor
@@ -231,11 +234,11 @@ def _compiled_passes(s: Setting, told: Tensor | None) -> Frames:
     """The layout of two compiled functions, one to denoise and one to commit, with decoding beside."""
     cache, x0, last = s.begin()
     shape, level = torch.zeros(x0.shape), torch.zeros(1, 1)
-    inputs = (cache.keys, cache.values, _looks_apart(cache)[0], shape, level, torch.zeros(last.shape))
+    inputs = (cache.keys, cache.values, _looks_apart(cache, last)[0], shape, level, torch.zeros(last.shape))
     code = _built(s, "pass", _Pass(s.world.model), inputs)
 
     def velocity(xt: Tensor, sigma: Tensor, action: Tensor, memory: KVCache) -> Tensor:
-        look = _looks_apart(memory)[0]
+        look = _looks_apart(memory, action)[0]
         return code(memory.keys, memory.values, look, xt.contiguous(), sigma, action)[0]
 
     commit_block(velocity, cache, x0, last)

@@ -170,6 +170,8 @@ def _networks(path: Path, info: dict[str, Any], chosen: str) -> tuple[dict[str, 
             own = in_tier(info, tier)["model"]
             sight = dataclass_of(path, Sight, own["sight"])
             config = dataclass_of(path, ModelConfig, {**own, "sight": sight})
+            if config.needs_heading and not actions.turns:
+                refuse(path, "its network goes by the heading, and its actions do not say how they turn")
             with torch.device("cpu" if tier == chosen else "meta"):
                 students[tier] = CausalDiT(config, sizes.latent_shape, actions.told)
         return students, Tokenizer(sizes), actions

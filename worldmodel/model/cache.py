@@ -1,5 +1,6 @@
 """The past of a running world: keys and values of committed frames in a ring.
 
+Held      one frame out of it
 Look      where the query frames of one pass write, and what they see; look() computes it
 Ring      what one layer sees of the past; Rings, all of them under one look
 KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.model.masks import NEVER, Sight, SightKey, View, age_rows, visible
+from worldmodel.model.recall import Poses, offers, poses, recalled
 
 KEPT = 4096  # looks: a few worlds' whole circles
 SPARE = 2  # slots besides the window: the query frame, and one more when a commit is merged with a denoising pass
@@ -31,7 +33,7 @@ class Look(NamedTuple):
 
     view: View
     write: Tensor  # (Q,) slots
-    whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole
+    whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole; (B, Q, n) with what is recalled
 
 
 class Parts(NamedTuple):
@@ -102,13 +104,15 @@ def look(length: int, frames: int, sight: Sight) -> Look:
     time = torch.tensor(held)
     age = query[:, None] - time[None]
     allowed = (time >= 0)[None] & (age >= 0) & visible(age, time[None], sight)
-    wanted = [[t - near for near in (0, *sight.near)] for t in range(length, end)]  # (Q, n) times
+    whole = (0, *sight.near, *([1] if sight.recall else []))  # what is recalled is found later
+    wanted = [[t - near for near in whole] for t in range(length, end)]  # (Q, n) times
     exists = torch.tensor(wanted) >= 0
     view = View(
         age_rows(age.clamp_min(0), sight),
         torch.where(allowed, 0.0, NEVER),
-        torch.arange(1 + len(sight.near)),
+        torch.arange(len(whole)),
         None if bool(exists.all()) else torch.where(exists, 0.0, NEVER),
+        offers(age, allowed, sight.recall) if sight.recall else None,
     )
     write = torch.tensor([slot_of(t, sight) for t in range(length, end)])
     return Look(view, write, torch.tensor([[slot_of(max(t, 0), sight) for t in row] for row in wanted]))
@@ -123,6 +127,13 @@ def _kept_look(row: int, frames: int, sight: SightKey, device: torch.device) -> 
     return Look(there, *(u.to(device) for u in slots))
 
 
+class Held(NamedTuple):
+    """One frame out of a memory: its keys and values (2, layers, B, N, heads, d), and its pose (2, B)."""
+
+    rings: Tensor
+    pose: Tensor
+
+
 class Ring(NamedTuple):
     """One layer's keys and values (B, slots, N, heads, d), and where the query frames of a pass write and look."""
 
@@ -130,7 +141,7 @@ class Ring(NamedTuple):
     values: Tensor
     view: View
     write: Tensor  # (Q,) slots
-    whole: Tensor  # (Q, n) slots of the frames that each query frame sees whole
+    whole: Tensor  # as in Look
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write the query frames' keys and values (B, Q, N, heads, d) into their slots; gives the whole ring.
@@ -143,8 +154,9 @@ class Ring(NamedTuple):
 
     def near(self, frames: Tensor) -> Tensor:
         """(B, slots, ...) -> (B, Q, n, ...) of the frames that each query frame sees whole."""
-        chosen = frames.index_select(1, self.whole.flatten())
-        return chosen.unflatten(1, self.whole.shape)
+        if self.whole.ndim == 2:
+            return frames.index_select(1, self.whole.flatten()).unflatten(1, self.whole.shape)
+        return frames[torch.arange(len(frames), device=frames.device)[:, None, None], self.whole]
 
 
 class Rings(NamedTuple):
@@ -157,6 +169,10 @@ class Rings(NamedTuple):
     def layer(self, index: int) -> Ring:
         """What one layer sees."""
         return Ring(self.keys[index], self.values[index], *self.look)
+
+    def recalling(self, told: Tensor) -> Rings:
+        """Itself: the look says what is recalled."""
+        return self
 
 
 class KVCache:
@@ -171,6 +187,7 @@ class KVCache:
         new = (batch, self.slots, *frame)
         self.keys = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
         self.values = [torch.zeros(new, device=device, dtype=dtype) for _ in range(layers)]
+        self.poses = torch.zeros(2, batch, self.slots, device=device)  # Poses, if frames are recalled
         self.length = 0  # committed frames
         self.expect(1)
 
@@ -183,6 +200,23 @@ class KVCache:
         row = row_of(length, self.sight)
         return Rings(self.keys, self.values, _kept_look(row, frames, self.sight.key, self.keys[0].device))
 
+    def recalling(self, told: Tensor) -> Rings:
+        """What the query frames of the next pass look through, whose actions were told as (B, Q, A + 2)."""
+        return self._rings._replace(look=self.recall(self._rings.look, told, self.length))
+
+    def recall(self, look: Look, told: Tensor, length: int) -> Look:
+        """A look of so many committed frames, with what each query frame recalls; notes their poses."""
+        offer = look.view.offer
+        if offer is None:
+            return look
+        heading, stirred = poses(told)
+        moved = stirred.cumsum(1)
+        if length:
+            moved = moved + self.poses[1, :, self.slot(length - 1)][:, None]
+        self.poses[:, :, look.write] = torch.stack([heading, moved])
+        found = recalled(offer, Poses(heading, moved), Poses(*self.poses))
+        return look._replace(whole=torch.cat([look.whole[:, :-1].expand(len(told), -1, -1), found[..., None]], -1))
+
     def slot(self, time: int) -> int:
         """Where in the ring the frame of that time lies."""
         return slot_of(time, self.sight)
@@ -193,7 +227,7 @@ class KVCache:
 
     def clear(self) -> None:
         """Forget everything; the tensors stay where they are."""
-        for ring in (*self.keys, *self.values):
+        for ring in (*self.keys, *self.values, self.poses):
             ring.zero_()
         self.restore({}, 0)
 
@@ -202,15 +236,17 @@ class KVCache:
         self.length += frames
         self.expect(1)
 
-    def frame(self, time: int) -> Tensor:
-        """A copy of one held frame: (2, layers, B, N, heads, d), keys and values."""
+    def frame(self, time: int) -> Held:
+        """A copy of one held frame."""
         slot = self.slot(time)
-        return torch.stack([torch.stack([u[:, slot] for u in ring]) for ring in (self.keys, self.values)])
+        rings = torch.stack([torch.stack([u[:, slot] for u in ring]) for ring in (self.keys, self.values)])
+        return Held(rings, self.poses[..., slot].clone())
 
-    def restore(self, frames: dict[int, Tensor], length: int) -> None:
+    def restore(self, frames: dict[int, Held], length: int) -> None:
         """Put frames back by their times, and say how many are committed."""
-        for time, both in frames.items():
-            for ring, parts in zip((self.keys, self.values), both, strict=True):
+        for time, held in frames.items():
+            self.poses[..., self.slot(time)] = held.pose
+            for ring, parts in zip((self.keys, self.values), held.rings, strict=True):
                 for u, part in zip(ring, parts, strict=True):
                     u[:, self.slot(time)] = part
         self.length = length
@@ -222,11 +258,13 @@ class KVCache:
             "keys": [k.clone() for k in self.keys],
             "values": [v.clone() for v in self.values],
             "length": self.length,
-        }
+        } | ({"poses": self.poses.clone()} if self.sight.recall else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Return to a state of a cache of the same shape."""
         for ours, theirs in zip(self.keys + self.values, state["keys"] + state["values"], strict=True):
             ours.copy_(theirs)
+        if self.sight.recall:
+            self.poses.copy_(state["poses"])
         self.length = int(state["length"])
         self.expect(1)

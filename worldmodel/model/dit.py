@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from worldmodel.model.attention import attend
 from worldmodel.model.cache import KVCache
 from worldmodel.model.masks import LayerMemory, Memory, Sight
-from worldmodel.model.positions import action_features, axial_rotation, rotate, sigma_features
+from worldmodel.model.positions import action_features, axial_rotation, panned_rotation, rotate, sigma_features
 
 SIGMA_FEATURES = 128
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -34,7 +34,8 @@ FEW = 2  # query frames, as in a pass that makes one frame
 @dataclass(kw_only=True)
 class ModelConfig:
     """width D; layers; heads, of which temporal_heads look through time, in every temporal_every-th layer, and in the
-    others around like the rest; mlp: hidden width over D; activation: one of ACTIVATIONS; sight.
+    others around like the rest; mlp: hidden width over D; activation: one of ACTIVATIONS; sight; pan: degrees that the
+    picture is wide, if its columns are to be directions in the world, else 0.
     """
 
     width: int
@@ -45,13 +46,21 @@ class ModelConfig:
     sight: Sight
     activation: str = "relu2"
     temporal_every: int = 1
+    pan: float = 0.0
 
     @property
     def hidden(self) -> int:
         """Hidden width of a layer's MLP."""
         return self.mlp * self.width * 2 // 3 // 32 * 32 if self.activation == "swiglu" else self.mlp * self.width
 
+    @property
+    def needs_heading(self) -> bool:
+        """Whether the network goes by the heading, and so has to be told it (compass.py)."""
+        return bool(self.pan or self.sight.recall)
+
     def __post_init__(self) -> None:
+        if not 0 <= self.pan < 180:
+            raise ValueError(f"model: pan must be from 0 to below 180 degrees, got {self.pan}")
         if self.activation not in ACTIVATIONS or not 1 <= self.temporal_every <= self.layers:
             raise ValueError(
                 f"model: activation {self.activation} is one of {', '.join(ACTIVATIONS)}; temporal_every "
@@ -169,19 +178,28 @@ class CausalDiT(nn.Module):
         """
         condition = self.condition(sigma, actions).to(self.place.dtype)  # (B, T, D)
         x = self._tokens(xt)
-        assert isinstance(self.rotation, Tensor)
+        memory, rotation = memory.recalling(actions), self.turned(actions)
         for layer, block in enumerate(self.blocks):
-            x = block(x, condition, self.rotation, memory.layer(layer))
+            x = block(x, condition, rotation, memory.layer(layer))
         return self._velocity(x, self.modulation(condition))
 
-    def modulated(self, xt: Tensor, modulations: Sequence[Tensor], memory: Memory) -> Tensor:
-        """The same under modulations that are known already: (B, T, 6 D) for each layer, then (B, T, 2 D)."""
+    def modulated(self, xt: Tensor, modulations: Sequence[Tensor], rotation: Tensor, memory: Memory) -> Tensor:
+        """The same under modulations that are known already: (B, T, 6 D) for each layer, then (B, T, 2 D); rotation:
+        of `turned`; the memory recalls what it shall.
+        """
         x = self._tokens(xt)
-        assert isinstance(self.rotation, Tensor)
         for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            x = block.modulated(x, modulations[layer], self.rotation, memory.layer(layer))
+            x = block.modulated(x, modulations[layer], rotation, memory.layer(layer))
         return self._velocity(x, modulations[-1])
+
+    def turned(self, actions: Tensor) -> Tensor:
+        """Rotary positions (2, ..., N, d / 2) of frames whose actions (B, T, A) tell the heading."""
+        if not self.config.pan:
+            assert isinstance(self.rotation, Tensor)
+            return self.rotation
+        heading = torch.atan2(actions[..., -2], actions[..., -1])
+        return panned_rotation(*self.latent_shape[1:], self.config.width // self.config.heads, heading, self.config.pan)
 
     def _tokens(self, xt: Tensor) -> Tensor:
         return self.embed(xt.flatten(3).transpose(2, 3).to(self.place.dtype)) + self.place  # (B, T, N, D)

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-SightKey = tuple[int, int, tuple[int, ...], int, int]
+from worldmodel.model.recall import Poses, offers, poses, recalled
+
+SightKey = tuple[int, int, tuple[int, ...], int, int, int]
 NEVER = -1e9  # added to the logit of a key that may not be seen
 
 
@@ -30,7 +33,8 @@ NEVER = -1e9  # added to the logit of a key that may not be seen
 class Sight:
     """window: how many past frames are seen; sink: how many of the episode's first frames are never forgotten;
     near: ages of the past frames that spatial heads see, ascending, none older than the window; far: how many key
-    frames are seen beyond the window; every: an episode's frames 0, every, 2 every... are its key frames.
+    frames are seen beyond the window; every: an episode's frames 0, every, 2 every... are its key frames; recall: how
+    old a frame must be to be seen whole because it looked the same way (recall.py); 0: none is.
     """
 
     window: int
@@ -38,25 +42,28 @@ class Sight:
     near: list[int]
     far: int = 0  # as in bundles that were made before there was a far
     every: int = 0
+    recall: int = 0
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.sink < 0:
             raise ValueError(f"sight: window must be >= 1 and sink >= 0, got {self.window} and {self.sink}")
         if self.far < 0 or (self.far > 0 and self.every < 2):
             raise ValueError(f"sight: far must be >= 0, and every >= 2 where it is not 0, got {self.far}, {self.every}")
+        if self.recall < 0 or self.recall == 1:
+            raise ValueError(f"sight: recall must be 0 or an age of at least 2, got {self.recall}")
         if sorted(set(self.near)) != list(self.near) or not all(1 <= age <= self.window for age in self.near):
             raise ValueError(f"sight: near must be ascending ages from 1 to {self.window}, got {self.near}")
 
     @property
     def key(self) -> SightKey:
         """The same as something that can be a key of a table; Sight.of brings it back."""
-        return self.window, self.sink, tuple(self.near), self.far, self.every
+        return self.window, self.sink, tuple(self.near), self.far, self.every, self.recall
 
     @classmethod
     def of(cls, key: SightKey) -> Sight:
         """The sight of that key."""
-        window, sink, near, far, every = key
-        return cls(window=window, sink=sink, near=list(near), far=far, every=every)
+        window, sink, near, far, every, recall = key
+        return cls(window=window, sink=sink, near=list(near), far=far, every=every, recall=recall)
 
     @property
     def reach(self) -> int:
@@ -72,8 +79,13 @@ class Sight:
 
     @property
     def num_near(self) -> int:
-        """Rows of the near table: the frame itself, near past, near future."""
-        return 1 + 2 * len(self.near)
+        """Rows of the near table: the frame itself, near past, what is recalled, near future."""
+        return 1 + 2 * len(self.near) + bool(self.recall)
+
+    @property
+    def num_whole(self) -> int:
+        """Frames that a query frame sees whole, where none is of the future."""
+        return 1 + len(self.near) + bool(self.recall)
 
 
 class View(NamedTuple):
@@ -81,13 +93,14 @@ class View(NamedTuple):
 
     ages (Q, K): row of the age table; bias (Q, K): 0 or NEVER;
     near_slots (n,): rows of the near table; near_bias (Q, n): 0 or NEVER, for the n frames that `near` gives, or
-    None where all of them are there: then attention needs no mask.
+    None where all of them are there: then attention needs no mask. offer (Q, K): of recall.offers, or None.
     """
 
     ages: Tensor
     bias: Tensor
     near_slots: Tensor
     near_bias: Tensor | None
+    offer: Tensor | None = None
 
 
 class Memory(Protocol):
@@ -95,6 +108,10 @@ class Memory(Protocol):
 
     def layer(self, index: int) -> LayerMemory:
         """The memory of one layer of the network."""
+        ...
+
+    def recalling(self, told: Tensor) -> Memory:
+        """The same, with what each query frame recalls; told (B, Q, A + 2) of the query frames."""
         ...
 
 
@@ -142,18 +159,24 @@ class Mask:
         time = torch.tensor(list(times))
         age = time[:, None] - time[None]
         allowed = allowed & visible(age, time[None], sight) & (age >= -sight.window)
-        offsets = [0, *sight.near, *(-a for a in sight.near if future)]
-        index = torch.full((len(time), len(offsets)), -1)
-        for slot, offset in enumerate(offsets):
+        past, future_ages = [0, *sight.near], [-a for a in sight.near if future]
+        index = torch.full((len(time), len(past) + len(future_ages)), -1)
+        for slot, offset in enumerate(past + future_ages):
             sees = allowed & (age == offset)
             index[:, slot] = torch.where(sees.any(1), sees.int().argmax(1), -1)
+        there = index >= 0
+        if sight.recall:
+            there = torch.cat([there[:, : len(past)], (allowed & (age > 0)).any(1)[:, None], there[:, len(past) :]], 1)
         self._view = View(
             age_rows(age, sight),
             torch.where(allowed, 0.0, NEVER),
-            torch.arange(len(offsets)),
-            None if bool((index >= 0).all()) else torch.where(index >= 0, 0.0, NEVER),
+            torch.arange(there.shape[1]),
+            None if bool(there.all()) else torch.where(there, 0.0, NEVER),
+            offers(age, allowed, sight.recall) if sight.recall else None,
         )
         self._runs = [_runs(column.tolist()) for column in index.T]
+        self._times = time - time.min()
+        self.num_past = len(past)  # columns of `near` before what is recalled
 
     @property
     def view(self) -> View:
@@ -162,10 +185,19 @@ class Mask:
 
     def to(self, device: torch.device) -> Mask:
         """Move the view's tensors; returns itself."""
-        ages, bias, slots, near = self._view
-        near = None if near is None else near.to(device)
-        self._view = View(ages.to(device), bias.to(device), slots.to(device), near)
+        self._view = View(*(None if u is None else u.to(device) for u in self._view))  # type: ignore[arg-type]
+        self._times = self._times.to(device)
         return self
+
+    def recalling(self, told: Tensor) -> Memory:
+        """What frames recall of each other; frames of one time are told the same. told (B, L, A + 2)."""
+        if self._view.offer is None:
+            return self
+        heading, stirred = poses(told)
+        by_time = stirred.new_zeros(len(told), int(self._times.max()) + 1).index_copy(1, self._times, stirred)
+        here = Poses(heading, by_time.cumsum(1)[:, self._times])
+        chosen = recalled(self._view.offer, here, here)
+        return Recalling(self, F.one_hot(chosen, len(self._times)))
 
     def layer(self, index: int) -> Mask:
         """The same for every layer."""
@@ -180,11 +212,47 @@ class Mask:
 
         By slices instead of an index: on a CPU the gradient of an index is a slow scatter.
         """
+        return torch.stack(self.columns(frames), 2)
+
+    def columns(self, frames: Tensor) -> list[Tensor]:
+        """The same as a list."""
         columns = []
         for runs in self._runs:
             parts = [frames[:, i : i + n] if i >= 0 else frames.new_zeros(frames[:, :n].shape) for i, n in runs]
             columns.append(torch.cat(parts, 1))
-        return torch.stack(columns, 2)
+        return columns
+
+
+class Recalling(NamedTuple):
+    """A mask for frames of which each recalls another. chosen (B, L, L): 1 where the query frame recalls the key."""
+
+    mask: Mask
+    chosen: Tensor
+
+    @property
+    def view(self) -> View:
+        """Who sees whom."""
+        return self.mask.view
+
+    def layer(self, index: int) -> Recalling:
+        """The same for every layer."""
+        return self
+
+    def recalling(self, told: Tensor) -> Recalling:
+        """Itself: it has been told."""
+        return self
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames themselves."""
+        return k, v
+
+    def near(self, frames: Tensor) -> Tensor:
+        """(B, L, ...) -> (B, L, n, ...): what is recalled comes after the near past. By a product, whose gradient is
+        one as well.
+        """
+        columns, past = self.mask.columns(frames), self.mask.num_past
+        found = (self.chosen.to(frames.dtype) @ frames.flatten(2)).view(frames.shape)
+        return torch.stack([*columns[:past], found, *columns[past:]], 2)
 
 
 def _runs(index: list[int]) -> list[Run]:

@@ -24,9 +24,27 @@ def axial_rotation(height: int, width: int, dim: int, base: float = 100.0) -> Te
     return torch.stack([angles.cos(), angles.sin()])
 
 
+def panned_rotation(height: int, width: int, dim: int, heading: Tensor, degrees: float, base: float = 100.0) -> Tensor:
+    """The same (2, ..., N, dim / 2) for pictures that look towards headings (...) in radians, to the right, and are
+    `degrees` wide: a column is a direction in the world. Its faster angles turn a whole number of times in a full
+    turn, so that two frames are as far apart as their headings; the slower ones stay with the picture.
+    """
+    half = math.radians(degrees) / 2
+    speeds = base ** (-torch.arange(dim // 4, device=heading.device) / (dim // 4))
+    a_radian = width / (2 * half)  # places
+    turns = (speeds * a_radian).round()
+    across = torch.where(turns > 0, turns / a_radian, speeds)
+    column = (torch.arange(width, device=heading.device) - (width - 1) / 2) / (width / 2)
+    place = torch.atan(column * math.tan(half)) * a_radian
+    rows = torch.arange(height, device=heading.device).repeat_interleave(width)[:, None] * speeds
+    columns = place.repeat(height)[:, None] * across + heading.float()[..., None, None] * turns  # (..., N, dim / 4)
+    angles = torch.cat([rows.expand(columns.shape), columns], -1)
+    return torch.stack([angles.cos(), angles.sin()])
+
+
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn the pairs (x[i], x[i + dim / 2]) of x (..., N, heads, dim) by cosines and sines (2, N, dim / 2)."""
-    cos, sin = rotation[:, :, None].to(x.dtype)
+    """Turn the pairs (x[i], x[i + dim / 2]) of x (..., N, heads, dim) by cosines and sines (2, ..., N, dim / 2)."""
+    cos, sin = rotation.unsqueeze(-2).to(x.dtype)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 

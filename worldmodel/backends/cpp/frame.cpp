@@ -106,7 +106,7 @@ EXPORTED void *frame_new(const float *const *arrays, const int64_t *lengths, int
 }
 
 // inputs: rings of keys, rings of values, (ages, bias, write, whole) of the merged pass and of those after it, x0,
-// moves, noise: as WholeFrame.forward takes them, contiguous.
+// moves, noise: as WholeFrame.forward takes them, contiguous; and the rotary positions of both frames.
 EXPORTED void frame_run(void *frame, void *const *inputs, float *latent, uint8_t *picture) {
     Element *const *rings = reinterpret_cast<Element *const *>(inputs);
     void *const *rest = inputs + 2 * LAYERS;
@@ -118,6 +118,7 @@ EXPORTED void frame_run(void *frame, void *const *inputs, float *latent, uint8_t
                       static_cast<const float *>(from[1]) + row * SLOTS,
                       static_cast<const int64_t *>(from[2])[row], static_cast<const int64_t *>(from[3]) + row * NEAR);
     }
+    static_cast<Frame *>(frame)->network.turns = static_cast<const float *>(rest[11]);
     static_cast<Frame *>(frame)->run(rings, rings + LAYERS, looks, static_cast<const float *>(rest[8]),
                                      static_cast<const float *>(rest[9]), static_cast<const float *>(rest[10]), latent,
                                      picture);

@@ -68,7 +68,8 @@ struct Room {
 
 struct Network {
     Matrix<WIDTH, CHANNELS> embed;
-    float place[TOKENS * WIDTH], turns[2][TOKENS * SIZE / 2];  // turns: cosines, sines
+    float place[TOKENS * WIDTH];
+    const float *turns;  // (2, 2, TOKENS, SIZE / 2): cosines and sines of the frame that is committed and of the next
     Layer layers[LAYERS];
     Matrix<CHANNELS, WIDTH> head;
 
@@ -83,7 +84,6 @@ struct Network {
     void read(Weights &from) {
         from.linear(embed);
         from.floats(place, TOKENS * WIDTH);
-        from.floats(turns[0], 2 * TOKENS * SIZE / 2);
         for (Layer &layer : layers) layer.read(from);
         from.linear(head);
     }
@@ -122,7 +122,7 @@ struct Network {
             modulate(a, m, x + m * WIDTH, own, own + WIDTH);
         });
         multiply<Q * TOKENS>(share, layer.qkv, a, 0, [&](int m, int n, Vec sum) { store(qkv + m * 3 * WIDTH + n, sum); });
-        share.each(Q * TOKENS, [&](int m) { place_heads(m, looks[m / TOKENS].write, keys, values); });
+        share.each(Q * TOKENS, [&](int m) { place_heads<Q>(m, looks[m / TOKENS].write, keys, values); });
         share.some(LIVE * SPATIAL, [&](int i) {
             const int t = FIRST + i / SPATIAL;
             look_around(t, i % SPATIAL, looks[t], layer, keys, values, rooms[share.who]);
@@ -167,10 +167,12 @@ struct Network {
     }
 
     // Row m of qkv: keys and values into their slot, queries to where each kind of head wants them.
-    void place_heads(int m, int slot, Element *keys, Element *values) {
+    template <int Q> void place_heads(int m, int slot, Element *keys, Element *values) {
+        constexpr int HALF = SIZE / 2;
         const int t = m / TOKENS, n = m % TOKENS;
+        const float *turned = turns + ((2 - Q + t) * TOKENS + n) * HALF;  // a pass of one frame makes the next
         const int64_t to = (int64_t(slot) * TOKENS + n) * WIDTH;
-        const float *from = qkv + m * 3 * WIDTH, *turn[2] = {turns[0] + n * SIZE / 2, turns[1] + n * SIZE / 2};
+        const float *from = qkv + m * 3 * WIDTH, *turn[2] = {turned, turned + 2 * TOKENS * HALF};
         alignas(64) Element query[SIZE];
         for (int h = 0; h < HEADS; ++h) {
             const float *q = from + h * SIZE, *k = q + WIDTH, *v = k + WIDTH;
