@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from worlds import add_big, make_full_world, make_world
+from worlds import TURNING, add_big, make_full_world, make_world
 
 import worldmodel
 from worldmodel.backends import written
@@ -17,6 +17,7 @@ from worldmodel.bench.measure import relative
 from worldmodel.bench.report import row
 from worldmodel.bench.rungs import ladder
 from worldmodel.bench.setting import in_precision, reference
+from worldmodel.compass import Compass
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,10 @@ def path(tmp_path_factory):
 
 
 @torch.inference_mode()
-def test_every_rung_of_rollouts_function_makes_rollouts_frames(path):
-    setting = in_precision(worldmodel.load(path), torch.float32, 2, torch.rand(7, 3))
+@pytest.mark.parametrize("kind", [{}, TURNING], ids=["plain", "turning"])
+def test_every_rung_of_rollouts_function_makes_rollouts_frames(tmp_path, kind):
+    world = worldmodel.load(make_world(tmp_path / "tiny", **kind))
+    setting = in_precision(world, torch.float32, 2, Compass.of(world.actions).along(torch.rand(7, 3)))
     truth = reference(setting, 25)
     for rung in ladder(setting, compiled=False):
         frames = rung.play(None)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from worlds import make_world
+from worlds import TURNING, make_world
 
 import worldmodel
 from worldmodel import Action
@@ -21,10 +21,11 @@ def test_it_passes_gymnasiums_own_checks(tmp_path):
     assert [env.step(env.action_space.sample())[3] for _ in range(5)] == [False] * 4 + [True]
 
 
-def test_dreams_of_a_batch_are_those_of_an_engine_each(tmp_path):
+@pytest.mark.parametrize("kind", [{}, TURNING], ids=["plain", "turning"])
+def test_dreams_of_a_batch_are_those_of_an_engine_each(tmp_path, kind):
     from worldmodel.batch import Dreams
 
-    world = worldmodel.load(make_world(tmp_path / "tiny"))
+    world = worldmodel.load(make_world(tmp_path / "tiny", **kind))
     dreams, engine = Dreams(world, 3, "cpu", dtype="float32"), worldmodel.Engine(world, "cpu", dtype="float32")
     moves = [Action(held, (float(x), 0.0)) for held in ({"forward"}, {"attack"}, set()) for x in range(-6, 6)]
     actions = np.stack([[world.actions.to_vector(moves[t + 12 * i]) for i in range(3)] for t in range(12)])

@@ -43,11 +43,11 @@ class Rung(NamedTuple):
 
 def ladder(setting: Setting, *, compiled: bool) -> list[Rung]:
     """All rungs; those of machine code only if `compiled`, which takes minutes the first time."""
-    s, window = setting, setting.world.model.config.sight.window
+    s, sight = setting, setting.world.model.config.sight
     rungs = [
         Rung("a naive loop, 4 frames again", False, partial(_recompute, s, 4)),
-        Rung("b recompute, whole window", False, partial(_recompute, s, window)),
-        Rung("c keys and values by torch.cat", True, partial(_grown, s)),
+        Rung("b recompute, whole window", False, partial(_recompute, s, sight.window)),
+        *([] if sight.recall else [Rung("c keys and values by torch.cat", True, partial(_grown, s))]),
         Rung("d static ring, eager", True, partial(_ring, s)),
         Rung("d merged, eager", True, partial(_merged, s)),
     ]
