@@ -34,6 +34,7 @@ def main(path, dtype="float32"):
     whole = WholeFrame(world.model, world.tokenizer.to(kind), world.sigmas[2], world.noise_scale)
     code = load(recipe_for(world, 2, kind, 1), whole)
     given = [*inputs.keys, *inputs.values, *inputs.looks[0], *inputs.looks[1], *inputs[3:]]
+    given.append(code._rotation(inputs.moves))
     pointers = (ctypes.c_void_p * len(given))(*[u.data_ptr() for u in given])
     latent, picture = torch.empty(code._latent), torch.empty(code._picture, dtype=torch.uint8)
     inside = (code._frame, pointers, latent.data_ptr(), picture.data_ptr())

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor
 
 from worldmodel.env import Frame
-from worldmodel.model.cache import Held
 
 THINNED = 450  # frames of a line that was left of which only the latent is kept: 3 MB
 
@@ -21,13 +20,13 @@ THINNED = 450  # frames of a line that was left of which only the latent is kept
 class Moment:
     """One dreamed frame: what it takes to show it and to have been there.
 
-    past: its keys and values, None until it is committed.
+    past: what the memory holds of it (KVCache.frame), None until it is committed.
     """
 
     latent: Tensor  # (1, 1, C, h, w)
     action: Tensor  # (1, 1, A): what the network was told of it
     frame: Frame
-    past: Held | None = None
+    past: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -157,6 +157,7 @@ class Written:
         self._run.restype, self._free.restype = None, None
         self._hire, self._threads = library.frame_threads, 1
         self._model = whole.model
+        self._fixed: Tensor | None = None  # rotary positions that do not turn with the view
         self._latent = (1, 1, *whole.model.latent_shape)
         self._picture = (1, *whole.tokenizer.config.size_hw, 3)
 
@@ -182,8 +183,13 @@ class Written:
 
     def _rotation(self, moves: Tensor) -> Tensor:
         """(2, 2, N, d / 2): cosines and sines of both frames' places."""
+        if self._fixed is not None:
+            return self._fixed
         rotation = self._model.turned(moves).float()
-        return (rotation[:, None].expand(-1, 2, -1, -1) if rotation.ndim == 3 else rotation[:, 0]).contiguous()
+        if self._model.config.pan:
+            return rotation[:, 0].contiguous()
+        self._fixed = rotation[:, None].expand(-1, 2, -1, -1).contiguous()
+        return self._fixed
 
     def __del__(self) -> None:
         if getattr(self, "_frame", None):

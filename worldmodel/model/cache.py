@@ -1,6 +1,5 @@
 """The past of a running world: keys and values of committed frames in a ring.
 
-Held      one frame out of it
 Look      where the query frames of one pass write, and what they see; look() computes it
 Ring      what one layer sees of the past; Rings, all of them under one look
 KVCache   a memory (masks.py) for one or two query frames at the end of what is committed
@@ -127,13 +126,6 @@ def _kept_look(row: int, frames: int, sight: SightKey, device: torch.device) -> 
     return Look(there, *(u.to(device) for u in slots))
 
 
-class Held(NamedTuple):
-    """One frame out of a memory: its keys and values (2, layers, B, N, heads, d), and its pose (2, B)."""
-
-    rings: Tensor
-    pose: Tensor
-
-
 class Ring(NamedTuple):
     """One layer's keys and values (B, slots, N, heads, d), and where the query frames of a pass write and look."""
 
@@ -236,17 +228,17 @@ class KVCache:
         self.length += frames
         self.expect(1)
 
-    def frame(self, time: int) -> Held:
-        """A copy of one held frame."""
+    def frame(self, time: int) -> tuple[Tensor, Tensor]:
+        """A copy of one held frame: keys and values (2, layers, B, N, heads, d), and its pose (2, B)."""
         slot = self.slot(time)
         rings = torch.stack([torch.stack([u[:, slot] for u in ring]) for ring in (self.keys, self.values)])
-        return Held(rings, self.poses[..., slot].clone())
+        return rings, self.poses[..., slot].clone()
 
-    def restore(self, frames: dict[int, Held], length: int) -> None:
+    def restore(self, frames: dict[int, tuple[Tensor, Tensor]], length: int) -> None:
         """Put frames back by their times, and say how many are committed."""
-        for time, held in frames.items():
-            self.poses[..., self.slot(time)] = held.pose
-            for ring, parts in zip((self.keys, self.values), held.rings, strict=True):
+        for time, (rings, pose) in frames.items():
+            self.poses[..., self.slot(time)] = pose
+            for ring, parts in zip((self.keys, self.values), rings, strict=True):
                 for u, part in zip(ring, parts, strict=True):
                     u[:, self.slot(time)] = part
         self.length = length
