@@ -49,6 +49,16 @@ def test_more_key_frames_than_it_began_with_see_as_before_where_both_see(tmp_pat
     torch.testing.assert_close(ours, theirs)
 
 
+def test_what_is_recalled_begins_as_the_oldest_of_the_near_frames(tmp_path):
+    world = make_world(tmp_path / "tiny")
+    recalling = network_like(world, sight=replace(read_bundle(world).model.config.sight, recall=4), pan=90.0)
+    begin_with(world, recalling)
+    for block, theirs in zip(recalling.blocks, read_teacher(world).blocks, strict=True):
+        own, before = block.nearness, theirs.nearness  # itself, 1, 3, what is recalled, and the future
+        torch.testing.assert_close(own, torch.cat([before[:3], before[2:3], before[3:]]))
+        torch.testing.assert_close(block.qkv.weight, theirs.qkv.weight)
+
+
 @pytest.mark.parametrize(
     "changes", [{"layers": 3}, {"heads": 2, "temporal_heads": 1}, {"sight": Sight(window=5, sink=1, near=[1, 3])}]
 )

@@ -52,8 +52,8 @@ def begin_with(init: str | Path, model: CausalDiT) -> None:
     """Give a network the weights of a run (averaged) or a world: its teacher's or, if it carries none, its student's.
 
     The network keeps its own key frames (`sight.far`, `sight.every`), so that it may learn to look further back than
-    what it begins with, and says so if it does; and it may have a compass where that has none. Raises ValueError if
-    anything else of the two differs.
+    what it begins with, and says so if it does; it may have a compass, recall frames and pan its columns where that
+    does not. Raises ValueError if anything else of the two differs.
     """
     give(load_teacher(init) if not is_world(init) or carries_teacher(init) else load_model(init), model, str(init))
 
@@ -74,7 +74,7 @@ def give(source: CausalDiT, model: CausalDiT, init: str) -> None:
         rows = min(len(weight), len(given[name]))
         weight[:rows] = given[name][:rows]
     if theirs != ours:
-        print(f"{init} saw {theirs}; this run sees {ours} (model.sight.far, model.sight.every)", flush=True)
+        print(f"{init} saw {theirs}; this run sees {ours} (model.sight.far, .every, .recall)", flush=True)
 
 
 def _told_more(weight: Tensor, known: int, told: int) -> Tensor:
