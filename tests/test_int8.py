@@ -7,6 +7,7 @@ import torch
 from test_conf import composed
 from test_written import code_for, folder, needs_bfloat16, needs_compiler, needs_int8, path, setting, whole_of  # noqa: F401
 from torch import nn
+from worlds import TURNING, make_full_world
 
 import worldmodel
 from train import evaluate
@@ -101,6 +102,28 @@ def test_one_frame_is_that_of_the_network_in_eight_bits(path, dtype):  # noqa: F
     exact_x0, rounded_x0, ours = made
     assert relative(ours, rounded_x0) < (2e-4 if dtype == torch.float32 else 2e-2)
     assert 2e-4 < relative(rounded_x0, exact_x0) < 5e-2  # eight bits are seen, and are not far
+
+
+@needs_compiler
+@needs_int8
+@pytest.mark.slow
+@torch.inference_mode()
+def test_told_the_heading_it_is_as_near_as_a_millionth_of_the_input_leaves_the_network(folder):  # noqa: F811
+    """One level that is rounded the other way moves others behind it, so that no bound of floats holds here."""
+    s = setting(make_full_world(folder / "turning in eight bits", **TURNING), torch.float32)
+    world = copy.copy(s.world)
+    world.model = in_int8(s.world.model)
+    rounded, code, some = whole_of(world), code_for(s.world, torch.float32, int8=True), torch.Generator().manual_seed(0)
+
+    def made(frame, change):
+        cache, x0, last = s.begin()
+        moves = torch.cat([last, s.action(0)], 1)
+        moves = moves * (1 + change * torch.randn(moves.shape, generator=some))
+        return frame(cache.keys, cache.values, looks_at(cache, moves), x0, moves, s.noise(0))[0]
+
+    truth = made(rounded, 0)
+    spread = max(relative(made(rounded, 1e-6), truth) for _ in range(16))
+    assert relative(made(code, 0), truth) < 1.5 * spread < 0.75 * relative(made(whole_of(s.world), 0), truth)
 
 
 @needs_compiler
