@@ -175,6 +175,20 @@ def test_minutes_are_dreamt_in_several_ways(walked):
     assert "no run of 60 s" in refused.stderr
 
 
+def test_looks_away_and_back_are_dreamt_by_a_student_and_by_its_teacher(walked):
+    folder, runs = walked[0], f"{walked[0]}/runs"
+    short = [*TINY, "tier.looks=2", "tier.angles=[90]", f"reference={folder}/looks", f"out={folder}/memory"]
+    for given in ([f"world={folder}/toy"], [f"run={runs}/teacher", f"tokenizer={folder}/toy", "euler=2"]):
+        done = run("train.memory", *short, *given)
+        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.stdout.count("90 degrees and back") == 1
+        assert "of 2 looks" in done.stdout
+    assert sorted(path.name for path in (folder / "memory").glob("*.png")) == ["teacher-90.png", "toy-90.png"]
+    refused = run("train.memory", *short, f"world={folder}/toy", "tier.looks=0")
+    assert refused.returncode != 0
+    assert "has no looks" in refused.stderr
+
+
 TINY = [
     "evaluation/tier=small", "tier.episodes={A: 2, B: 2, C: 0, D: 0}", "tier.horizon=15", "tier.branches=2",
     "tier.looks=0", "tier.long={60: 0, 300: 0}", "tier.piloted={60: 0, 300: 0}", "tier.diverse=[2,2,2]",

@@ -32,7 +32,7 @@ from worldmodel.diffusion.rollout import consistency
 from worldmodel.evaluation.dreamer import Dreamer
 from worldmodel.evaluation.drift import Limits, Relative, limits, relative, survived
 from worldmodel.evaluation.protocol import dreamt, still_dreams
-from worldmodel.evaluation.reference import Longs
+from worldmodel.evaluation.reference import first
 from worldmodel.evaluation.report import sixty_seconds, still_lines
 
 SHEET_SECONDS = 4.0
@@ -92,11 +92,6 @@ def line(ratios: Relative, within: Limits) -> str:
         f"first 4 s {three(ratios.segments[:, 0])}  last 4 s {three(ratios.segments[:, -1])}  last 20 s "
         f"{three(ratios.end)}  survive {alive.sum()} of {len(alive)} ({''.join('x' if a else '.' for a in alive)})"
     )
-
-
-def first(part: Longs, runs: int) -> Longs:
-    """The first runs of them."""
-    return Longs(**{name: value[:runs] for name, value in vars(part).items()})
 
 
 @stage("drift")

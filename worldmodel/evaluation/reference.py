@@ -2,6 +2,7 @@
 
 Level       a running game, who plays it, and where the player is
 Shorts      episodes to be dreamt frame by frame; Branches, Longs, Looks: likewise
+first       fewer of their runs
 Reference   all of them; saved and loaded as one npz
 collect     play a manifest; collect_long: only its long runs
 
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -85,6 +86,14 @@ class Looks:
     actions: np.ndarray
     frames: np.ndarray
     near: np.ndarray
+
+
+Part = TypeVar("Part", Shorts, Branches, Longs, Looks)
+
+
+def first(part: Part, runs: int) -> Part:
+    """The first runs of them."""
+    return type(part)(**{name: value[:runs] for name, value in vars(part).items()})
 
 
 @dataclass(kw_only=True)
