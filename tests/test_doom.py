@@ -18,7 +18,7 @@ from worldmodel.games.players import PlayersConfig, mix
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
 PLAYERS = PlayersConfig(
-    walker=0.5, sticky=0.5, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, strafe=0.2, doors=False
+    walker=0.5, sticky=0.5, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, steady=False, strafe=0.2, doors=False
 )
 GAME = "doom_garden"
 
@@ -169,17 +169,20 @@ def test_pauses_that_make_no_sense_are_refused(steps):
         dataclasses.replace(PLAYERS, idle_steps=steps)
 
 
-def test_a_glance_turns_away_and_back(game):
-    glances = dataclasses.replace(PLAYERS, walker=1.0, sticky=0.0, idle=0.0, look=0.0, glance=1.0, strafe=0.0)
+@pytest.mark.parametrize(("monster", "steady", "returns"), [(None, False, 4), (20.0, True, 4), (20.0, False, 0)])
+def test_a_glance_turns_away_and_back(game, monkeypatch, monster, steady, returns):
+    only = {"walker": 1.0, "sticky": 0.0, "idle": 0.0, "look": 0.0, "glance": 1.0, "strafe": 0.0, "steady": steady}
+    monkeypatch.setattr(game, "target", lambda: monster)
     game.reset(seed=3)
-    _, player = mix(game, glances, 3)
+    _, player = mix(game, dataclasses.replace(PLAYERS, **only), 3)
+    came_back = 0
     for _ in range(4):
         before, views = game.pose().angle, []
         while not views or player.mood_left:
             game.step(player.act(game))
             views.append((game.pose().angle - before + 180) % 360 - 180)
-        assert abs(views[-1]) < 2
-        assert np.abs(views).max() > 25
+        came_back += abs(views[-1]) < 2 and np.abs(views).max() > 25
+    assert came_back == returns
 
 
 def test_in_a_real_level_a_walker_gets_around_fights_and_opens(levels):

@@ -36,6 +36,7 @@ class PlayersConfig:
     idle_steps: list[int]  # for how long: the least, and the most but one
     look: float  # share in which it looks around, walking or not
     glance: float  # share in which it looks away from a place and back to it: what a memory can be learnt from
+    steady: bool  # whether it looks away and back even where a monster is in view, instead of fighting it
     strafe: float  # share in which it walks sideways to its view
     doors: bool  # whether it presses use where something stops it
 
@@ -83,7 +84,7 @@ class Walker:
         if self.mood_left <= 0:
             self._change_mood()
         self.mood_left -= 1
-        target = game.target()
+        target = None if self.mood == "glance" and self.config.steady else game.target()
         if target is not None and self.speed < BRAVE and self.rng.random() < 0.8:
             return self._fight(target)
         held: set[str] = set()
