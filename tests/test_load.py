@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.worlds import make_world
-from train.load import begin_with
+from train.load import add_learnt, begin_with
 from worldmodel.bundle import read_bundle, read_teacher, seal
 from worldmodel.model.dit import CausalDiT
 from worldmodel.model.masks import Sight, bidirectional
@@ -86,3 +86,14 @@ def test_a_compass_begins_without_a_say_and_then_learns(tmp_path):
     assert new.abs().sum() > 0
     with pytest.raises(ValueError, match="another game"):
         begin_with(world, CausalDiT(theirs.config, theirs.latent_shape, theirs.num_actions - 1))
+
+
+def test_a_student_is_given_what_its_teacher_has_learnt_since(tmp_path):
+    world = make_world(tmp_path / "tiny")
+    student, teacher, before = (network_like(world) for _ in range(3))
+    for network, value in ((student, 5.0), (teacher, 3.0), (before, 1.0)):
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, value)
+    add_learnt(student, teacher, before)
+    assert {weight.unique().item() for weight in student.parameters()} == {7.0}
+    assert {weight.unique().item() for weight in (*teacher.parameters(), *before.parameters())} == {1.0, 3.0}

@@ -121,10 +121,14 @@ def test_a_student_may_begin_with_another(walked):
     data = [f"latents={folder}/data/latents", f"tokenizer={folder}/toy", "clips.frames=8", "loop.steps=1", *SHORT]
     own = [f"teacher={folder}/runs/teacher", f"run.dir={folder}/runs/other", "preview.clips=2", "preview.given=3"]
     learns = ["loop.batch=2", "preview.frames=4", "optimizer.lr=1e-8", "optimizer.muon_lr=1e-8"]
-    done = run("train.consistency", *data, *own, *learns, f"student={folder}/toy")
+    since = f"since={folder}/runs/teacher"  # as it still is: nothing learnt to add
+    done = run("train.consistency", *data, *own, *learns, f"student={folder}/toy", since)
     assert done.returncode == 0, done.stderr[-4000:]
     begun, given = load_model(folder / "runs/other", "model"), worldmodel.load(folder / "toy").model
     torch.testing.assert_close(begun.state_dict(), given.state_dict(), rtol=0, atol=1e-6)
+    refused = run("train.consistency", *data, *own, *learns, since)
+    assert refused.returncode != 0
+    assert "say student=" in refused.stderr
 
 
 def test_what_is_kept_of_a_run_is_its_averaged_network(walked):

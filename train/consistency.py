@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import give, load_model, load_teacher, load_tokenizer, model_config
+from train.load import add_learnt, give, load_model, load_teacher, load_tokenizer, model_config
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -47,6 +47,7 @@ class Config:
     tokenizer: str
     teacher: str
     student: str | None
+    since: str | None
     clips: ClipConfig
     noise: NoiseConfig
     optimizer: OptimizerConfig
@@ -55,6 +56,10 @@ class Config:
     preview: StudentPreviewConfig
     loop: LoopConfig
     run: RunConfig
+
+    def __post_init__(self) -> None:
+        if self.since and not self.student:
+            raise ValueError("since=... is added to a student that began before its teacher: say student=... as well")
 
 
 @stage("consistency")
@@ -69,6 +74,10 @@ def main(raw: DictConfig) -> None:
     teacher, student = (load_teacher(cfg.teacher) for _ in range(2))
     if cfg.student:
         give(load_model(cfg.student), student, cfg.student)
+    if cfg.since:
+        before = load_teacher(cfg.teacher)
+        give(load_teacher(cfg.since), before, cfg.since)
+        add_learnt(student, teacher, before)
     teacher.to(run.device).requires_grad_(False)
     student.to(run.device)
     slow = EMA(student, cfg.ema)
