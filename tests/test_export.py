@@ -51,6 +51,21 @@ def test_a_card_tells_of_play_that_taught_the_world_later(monkeypatch):
     assert wanted in text
 
 
+def test_a_world_that_is_told_the_heading_later_learns_from_later_play_how_its_actions_turn(tmp_path, monkeypatch):
+    old, turning = make_world(tmp_path / "old"), make_world(tmp_path / "new", turns=(0.0, 0.0, 20.0))
+    monkeypatch.setattr("train.export.played_in", lambda data: "play")
+    monkeypatch.setattr("train.export.list_episodes", lambda data: [data])
+    spaces = {"walks": read_bundle(turning).actions, "drives": ActionSpace(("gas",), (0.0, 0.0))}
+    monkeypatch.setattr(
+        "train.export.load_episode", lambda d: SimpleNamespace(meta=SimpleNamespace(action_space=spaces[d]))
+    )
+    sources = [f"student={turning}", f"tokenizer={old}", "teacher=null", f"data={old}", f"out={tmp_path / 'made'}"]
+    export(typed(Config, composed("export", *sources, "later_data=[walks]")))
+    assert read_bundle(tmp_path / "made").actions.turns == (0.0, 0.0, 20.0)
+    with pytest.raises(ValueError, match="drives has other actions"):
+        export(typed(Config, composed("export", *sources, "later_data=[walks,drives]")))
+
+
 def exported(world, student, tier, *more):
     export(typed(Config, composed("export", f"out={world}", f"student={student}", f"tier={tier}", *more)))
 

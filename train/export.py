@@ -82,7 +82,7 @@ def beginnings(cfg: Config) -> Beginnings:
                 if line.startswith("Data: ")]  # fmt: skip
         return Beginnings(
             world.start_frames.numpy(), world.start_actions.numpy(), list(world.info["starts"]), world.fps,
-            world.info["actions"], told[0] if told else "play",
+            _actions_of(cfg, world).to_json(), told[0] if told else "play",
         )  # fmt: skip
     chosen = choose_starts(cfg.data, cfg.starts, cfg.context, cfg.players)
     meta = chosen[0][0].meta
@@ -92,6 +92,17 @@ def beginnings(cfg: Config) -> Beginnings:
         [f"{e.meta.player}, seed {e.meta.seed}, step {t}" for e, t in chosen], meta.fps, meta.action_space.to_json(),
         played_in(cfg.data),
     )  # fmt: skip
+
+
+def _actions_of(cfg: Config, world: World) -> ActionSpace:
+    """A world's, or as its latest play tells them: a world may be older than the turns that its networks are told."""
+    own = ActionSpace.from_json(world.info["actions"])
+    if not cfg.later_data:
+        return own
+    later = load_episode(list_episodes(cfg.later_data[-1])[0]).meta.action_space
+    if later != own:
+        raise ValueError(f"{cfg.later_data[-1]} has other actions than {cfg.data}: {later}, not {own}")
+    return later
 
 
 def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
