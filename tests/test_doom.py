@@ -18,7 +18,16 @@ from worldmodel.games.players import PlayersConfig, mix
 pytest.importorskip("vizdoom")
 pytestmark = pytest.mark.game
 PLAYERS = PlayersConfig(
-    walker=0.5, sticky=0.5, idle=0.1, idle_steps=[4, 25], look=0.3, glance=0.1, steady=False, strafe=0.2, doors=False
+    walker=0.5,
+    sticky=0.5,
+    astray=0.0,
+    idle=0.1,
+    idle_steps=[4, 25],
+    look=0.3,
+    glance=0.1,
+    steady=False,
+    strafe=0.2,
+    doors=False,
 )
 GAME = "doom_garden"
 
@@ -183,6 +192,25 @@ def test_a_glance_turns_away_and_back(game, monkeypatch, monster, steady, return
             views.append((game.pose().angle - before + 180) % 360 - 180)
         came_back += abs(views[-1]) < 2 and np.abs(views).max() > 25
     assert came_back == returns
+
+
+def test_who_is_astray_acts_alike_wherever_it_is_and_meets_more_walls(game):
+    def episode(share, seed):
+        _, player = mix(game, dataclasses.replace(PLAYERS, walker=1.0 - share, sticky=0.0, astray=share, idle=0.0), 3)
+        game.reset(seed=seed)
+        actions, blocked = [], 0
+        for _ in range(300):
+            before, action = game.pose(), player.act(game)
+            game.step(action)
+            way = np.hypot(game.pose().x - before.x, game.pose().y - before.y)
+            blocked += "forward" in action.buttons and way < 2
+            actions.append(action)
+        return actions, blocked
+
+    strays, walks = ([episode(share, seed) for seed in range(4)] for share in (1.0, 0.0))
+    assert all(actions == strays[0][0] for actions, _ in strays)
+    assert sum("forward" in action.buttons for action in strays[0][0]) > 100
+    assert sum(blocked for _, blocked in strays) > 3 * sum(blocked for _, blocked in walks) + 20
 
 
 def test_in_a_real_level_a_walker_gets_around_fights_and_opens(levels):

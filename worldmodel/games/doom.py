@@ -2,7 +2,6 @@
 
 DoomConfig   which levels, which size, what a button does
 Doom         the Env; deterministic from (start, seed), which also choose the level
-Pose         where the player stands, for the players that walk it
 fit          a rendered picture -> a frame
 
 Turning is done in exact degrees (TURN_LEFT_RIGHT_DELTA) for keys and mouse alike.
@@ -14,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from worldmodel.env import EnvError, Frame
 from worldmodel.games.doom_art import softened
 from worldmodel.games.doom_map import Plan, write_wad
 from worldmodel.games.doom_rooms import RoomsConfig, rooms
-from worldmodel.games.players import PlayersConfig
+from worldmodel.games.players import PlayersConfig, Pose
 from worldmodel.games.seeds import draw
 from worldmodel.games.walk import Cell, WalkGrid
 
@@ -88,14 +87,6 @@ class DoomConfig:
             size = self.rooms.columns, self.rooms.rows
             made |= {f"ROOM{k}": rooms(self.rooms.first + k, *size) for k in range(self.rooms.count)}
         return made
-
-
-class Pose(NamedTuple):
-    """x, y in map units (+x east, +y north); angle in degrees, counter-clockwise from east."""
-
-    x: float
-    y: float
-    angle: float
 
 
 class Doom:

@@ -1,6 +1,8 @@
 """Scripted players of Doom: they decide what is done in a recorded game.
 
+Pose       where a player stands
 Walker     waypoints over the level's walk grid; looks around, strafes, fights and idles on the way
+Astray     a walker that believes itself elsewhere
 Sticky     random input that is held for a while
 mix        which of them plays an episode
 
@@ -10,8 +12,9 @@ Every player speaks act(game) -> Action and is a function of its seed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,11 +22,20 @@ from worldmodel.action import Action, ActionSpace
 from worldmodel.games.walk import Cell, WalkGrid
 
 if TYPE_CHECKING:
-    from worldmodel.games.doom import Doom, Pose
+    from worldmodel.games.doom import Doom
 
 
 BRAVE = 0.6  # share of its moods in which a walker fights what it sees
 AHEAD = 48.0  # map units along its way at which a walker looks
+STRIDE = 13.0  # map units that a key of walking moves in a step, half of the time or more
+
+
+class Pose(NamedTuple):
+    """x, y in map units (+x east, +y north); angle in degrees, counter-clockwise from east."""
+
+    x: float
+    y: float
+    angle: float
 
 
 @dataclass(kw_only=True)
@@ -32,6 +44,7 @@ class PlayersConfig:
 
     walker: float
     sticky: float
+    astray: float
     idle: float  # share of a walker's moods in which it stands
     idle_steps: list[int]  # for how long: the least, and the most but one
     look: float  # share in which it looks around, walking or not
@@ -41,8 +54,9 @@ class PlayersConfig:
     doors: bool  # whether it presses use where something stops it
 
     def __post_init__(self) -> None:
-        if abs(self.walker + self.sticky - 1) > 1e-6:
-            raise ValueError(f"players: shares must add up to 1, got {self.walker} + {self.sticky}")
+        shares = [self.walker, self.sticky, self.astray]
+        if abs(sum(shares) - 1) > 1e-6:
+            raise ValueError(f"players: shares must add up to 1, got {' + '.join(map(str, shares))}")
         if len(self.idle_steps) != 2 or not 1 <= self.idle_steps[0] < self.idle_steps[1]:
             raise ValueError(f"players: idle_steps must be the least and the most but one, got {self.idle_steps}")
 
@@ -79,12 +93,14 @@ class Walker:
 
     def act(self, game: Doom) -> Action:
         """The action of the next step."""
-        pose = game.pose()
+        return self._decide(game.pose(), game.target)
+
+    def _decide(self, pose: Pose, sees: Callable[[], float | None]) -> Action:
         self._notice(pose)
         if self.mood_left <= 0:
             self._change_mood()
         self.mood_left -= 1
-        target = None if self.mood == "glance" and self.config.steady else game.target()
+        target = None if self.mood == "glance" and self.config.steady else sees()
         if target is not None and self.speed < BRAVE and self.rng.random() < 0.8:
             return self._fight(target)
         held: set[str] = set()
@@ -185,6 +201,30 @@ class Walker:
         return Action(held)
 
 
+class Astray(Walker):
+    """A walker that believes itself elsewhere in the level: it walks against walls, looks along them and turns away, as
+    whoever plays a dream does whose places are not the game's.
+    """
+
+    def __init__(self, grid: WalkGrid, config: PlayersConfig, space: ActionSpace, seed: int) -> None:
+        super().__init__(grid, config, space, seed)
+        room = grid.largest_room()
+        self.at, self.angle = room[self.rng.integers(len(room))], float(self.rng.uniform(0, 360))
+
+    def act(self, game: Doom) -> Action:
+        """The action of the next step; nothing of the game is looked at."""
+        action = self._decide(Pose(float(self.at[0]), float(self.at[1]), self.angle), lambda: None)
+        self.angle -= float(np.dot(self.space.turns, self.space.to_vector(action)))
+        way = np.radians(self.angle)
+        ahead = ("forward" in action.buttons) - ("backward" in action.buttons)
+        right = ("strafe_right" in action.buttons) - ("strafe_left" in action.buttons)
+        there = self.at + STRIDE * np.array([np.cos(way) * ahead + np.sin(way) * right,
+                                             np.sin(way) * ahead - np.cos(way) * right])  # fmt: skip
+        if self.grid.has(self.grid.at(*there)):
+            self.at = there
+        return action
+
+
 class Sticky:
     """Random keys and mouse, each held for a random while: what no purposeful player does."""
 
@@ -229,8 +269,11 @@ class Sticky:
 def mix(game: Doom, config: PlayersConfig, seed: int) -> tuple[str, Player]:
     """The player of an episode and its name, drawn by the config's shares."""
     rng = np.random.default_rng([seed, 3])
-    if rng.random() < config.sticky:
+    drawn = rng.random()
+    if drawn < config.sticky:
         return "sticky", Sticky(game.actions, seed)
+    if drawn < config.sticky + config.astray:
+        return "astray", Astray(game.grid, config, game.actions, seed)
     return "walker", Walker(game.grid, config, game.actions, seed)
 
 
