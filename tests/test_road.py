@@ -174,6 +174,8 @@ def test_minutes_are_dreamt_in_several_ways(walked):
     assert done.stdout.count("standing still") == 2
     sheets = ["toy-1,0.5-at-1.1-still.png", "toy-1,0.5-at-1.1.png", "toy-1-at-1-still.png", "toy-1-at-1.png"]
     assert sorted(path.name for path in (folder / "drift").glob("*.png")) == sheets
+    moving = run("train.drift", *short, f"world={folder}/toy", "still=false", f"out={folder}/moving")
+    assert (moving.stdout.count("of 2 ("), moving.stdout.count("standing still")) == (2, 0), moving.stderr[-4000:]
     refused = run("train.drift", *short, f"world={folder}/toy", "seconds=60")
     assert refused.returncode != 0
     assert "no run of 60 s" in refused.stderr

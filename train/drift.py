@@ -7,7 +7,7 @@ python -m train.drift run=runs/doom_garden/dmd weights=best tokenizer=assets/wor
 
 Minutes instead of train.evaluate's quarter of an hour: for choosing, not for reporting. The real runs are those of
 train.reference, which are played where they are missing. The first line is of reality astray
-(evaluation/otherwise.py); the line below each way is of the same without any action.
+(evaluation/otherwise.py); the lines below each way are of the same without any action (still=false leaves them out).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Config(Judged):
     ways: list[WayConfig]
     seconds: int
     runs: int
+    still: bool
     reference: str
     out: str
     half: bool
@@ -127,6 +128,8 @@ def main(raw: DictConfig) -> None:
         print(f"{way.text:12s} {line(relative(traits, part.traits, fps), within)}", flush=True)
         path = out / f"{name}-{way.text.replace(' ', '-')}.png"
         save_image(path, contact_sheet([frame for film in films for frame in film], columns=len(films[0])))
+        if not cfg.still:
+            continue
         figures, sheet = still_dreams(judged, first(others.still, cfg.runs), fps)
         print("\n".join(still_lines(figures)), flush=True)
         sixty_seconds(path.with_name(f"{path.stem}-still.png"), sheet)
