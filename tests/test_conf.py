@@ -13,7 +13,8 @@ from worldmodel.config import plain, typed
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-NEEDED = {"evaluate": ["run=runs/some"], "drift": ["world=doom_garden"]}  # what a script asks of its caller
+WORLD = ["world=doom_garden"]
+NEEDED = {"evaluate": ["run=runs/some"], "drift": WORLD, "memory": WORLD}  # what a script asks of its caller
 FITS = {"tokens=doom": ["game=doom"]}  # options that fit some others only
 FOLDERS = {path.parent for path in CONF.rglob("*.yaml")} - {CONF}
 GROUPS = {folder.relative_to(CONF).as_posix(): sorted(f.stem for f in folder.glob("*.yaml")) for folder in FOLDERS}

@@ -4,12 +4,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from test_conf import composed
 from worlds import make_full_world, make_world
 
 from train.export import Config, card, export, played, provenance
 from worldmodel.action import ActionSpace
-from worldmodel.bundle import WorldError, read_bundle
+from worldmodel.bundle import WorldError, read_bundle, read_teacher, seal
 from worldmodel.config import typed
 from worldmodel.data.episode import Meta
 
@@ -64,6 +66,23 @@ def test_a_world_that_is_told_the_heading_later_learns_from_later_play_how_its_a
     assert read_bundle(tmp_path / "made").actions.turns == (0.0, 0.0, 20.0)
     with pytest.raises(ValueError, match="drives has other actions"):
         export(typed(Config, composed("export", *sources, "later_data=[walks,drives]")))
+
+
+def test_a_world_is_given_what_its_teacher_has_learnt_since(tmp_path):
+    old, later = make_world(tmp_path / "old"), make_world(tmp_path / "later")
+    learnt = read_teacher(later)
+    for weight in learnt.parameters():
+        weight.data += 0.5
+    save_file(learnt.state_dict(), later / "teacher.safetensors")
+    seal(later)
+    sources = [f"student={old}", f"tokenizer={old}", f"data={old}", f"out={tmp_path / 'made'}", "trained_with=x"]
+    export(typed(Config, composed("export", *sources, f"teacher={later}", f"since={old}")))
+    made, before = read_bundle(tmp_path / "made"), read_bundle(old)
+    for ours, theirs in zip(made.model.parameters(), before.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs + 0.5, rtol=0.01, atol=0.01)
+    assert "- addition: 0 steps" in made.card
+    with pytest.raises(ValueError, match="say teacher="):
+        typed(Config, composed("export", *sources, "teacher=null", f"since={old}"))
 
 
 def exported(world, student, tier, *more):

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import add_learnt, give, load_model, load_teacher, load_tokenizer, model_config
+from train.load import load_teacher, load_tokenizer, model_config, student_begun
 from train.preview import Preview
 from worldmodel.config import plain, typed
 from worldmodel.data.clips import Clip, ClipConfig, LatentClips
@@ -71,13 +71,7 @@ def main(raw: DictConfig) -> None:
     clips = LatentClips(cfg.latents, cfg.clips, split="train", seed=cfg.run.seed, told=told)
     run = start("consistency", cfg.run, plain(raw) | known)
 
-    teacher, student = (load_teacher(cfg.teacher) for _ in range(2))
-    if cfg.student:
-        give(load_model(cfg.student), student, cfg.student)
-    if cfg.since:
-        before = load_teacher(cfg.teacher)
-        give(load_teacher(cfg.since), before, cfg.since)
-        add_learnt(student, teacher, before)
+    teacher, student = load_teacher(cfg.teacher), student_begun(cfg.teacher, cfg.student, cfg.since)
     teacher.to(run.device).requires_grad_(False)
     student.to(run.device)
     slow = EMA(student, cfg.ema)

@@ -3,6 +3,9 @@
 python -m train.export game=doom_garden         reads runs/doom_garden/dmd/, writes assets/worlds/doom_garden/
 python -m train.export game=doom_garden student=assets/worlds/doom_garden data=assets/worlds/doom_garden teacher=null \
     tokenizer=runs/doom_garden/decoder          the same world with another decoder
+python -m train.export game=doom_garden student=assets/worlds/doom_garden data=assets/worlds/doom_garden \
+    tokenizer=assets/worlds/doom_garden teacher=runs/doom_garden/longer since=assets/worlds/doom_garden
+                                                its student, and what its teacher has learnt since
 python -m train.export game=doom_garden tier=big student=runs/doom_garden/big
                                                 another student for the world that lies in `out`; all else is kept
 """
@@ -21,7 +24,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import is_world, load_model, load_teacher, load_tokenizer
+from train.load import is_world, load_model, load_teacher, load_tokenizer, student_begun
 from train.starts import choose_starts
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
@@ -43,6 +46,7 @@ class Config:
     student: str
     weights: str
     teacher: str | None
+    since: str | None
     tokenizer: str
     data: str
     later_data: list[str]
@@ -58,6 +62,10 @@ class Config:
     context: int
     report: str | None
     trained_with: str
+
+    def __post_init__(self) -> None:
+        if self.since and (self.tier or not self.teacher):
+            raise ValueError("since=... adds what a world's teacher has learnt: say teacher=..., and no tier")
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,8 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     for step in (training, training["tokenizer"]):
         while step and "stage" in step:
             for made in (step, step.get("taught_by")):
-                lines += [f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes"] if made else []
+                if made and "stage" in made:
+                    lines.append(f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes")
             step = step.get("from")
     if cfg.report:
         gates = json.loads(Path(cfg.report).read_text())["gates"]
@@ -197,15 +206,20 @@ def export_tier(cfg: Config, tier: str, draft: Path) -> None:
 
 def export_world(cfg: Config, draft: Path) -> None:
     """Write a whole bundle but for its checksums."""
-    nets: dict[str, Any] = {
-        "student": load_model(cfg.student, cfg.weights), "tokenizer": load_tokenizer(cfg.tokenizer)
-    }  # fmt: skip
+    nets: dict[str, Any] = {"tokenizer": load_tokenizer(cfg.tokenizer)}
+    training = provenance(cfg.student)
     if cfg.teacher:
         nets["teacher"] = load_teacher(cfg.teacher)
+    if cfg.teacher and cfg.since:
+        nets["student"] = student_begun(cfg.teacher, cfg.student, cfg.since, cfg.weights)
+        training = {"stage": "addition", "steps": 0, "minutes": 0.0, "config": {"since": cfg.since},
+                    "taught_by": provenance(cfg.teacher), "from": training}  # fmt: skip
+    else:
+        nets["student"] = load_model(cfg.student, cfg.weights)
     begun = beginnings(cfg)
     space = ActionSpace.from_json(begun.actions).known_to(nets["student"].num_actions)
     tokenized = provenance(cfg.tokenizer, of_tokenizer=True)
-    training = provenance(cfg.student) | {"tokenizer": tokenized, "alignment": ALIGNMENT}
+    training |= {"tokenizer": tokenized, "alignment": ALIGNMENT}
     info = {
         "name": cfg.game.name, "title": cfg.title, "game": cfg.game.name, "fps": begun.fps,
         "actions": space.to_json(), "sigmas": {str(n): s for n, s in cfg.sigmas.items()},

@@ -77,6 +77,20 @@ def give(source: CausalDiT, model: CausalDiT, init: str) -> None:
         print(f"{init} saw {theirs}; this run sees {ours} (model.sight.far, .every, .recall)", flush=True)
 
 
+def student_begun(teacher: str | Path, student: str | None, since: str | None, name: str = "ema") -> CausalDiT:
+    """What a student begins with, in its teacher's network: the teacher's weights; or those of another student, a run's
+    (its entry `name`) or a world's; or these and what the teacher has learnt since it was `since`.
+    """
+    model = load_teacher(teacher)
+    if student:
+        give(load_model(student, name), model, student)
+    if since:
+        before = load_teacher(teacher)
+        give(load_teacher(since), before, since)
+        add_learnt(model, load_teacher(teacher), before)
+    return model
+
+
 @torch.no_grad()
 def add_learnt(student: CausalDiT, teacher: CausalDiT, before: CausalDiT) -> None:
     """Add to a student what its teacher has learnt since it was another: student + teacher - before, weight by weight.
