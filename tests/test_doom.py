@@ -263,6 +263,21 @@ def test_high_steps_and_low_gaps_are_walls_but_stairs_and_closed_doors_are_not(f
     assert [0.0, 0.0, 100.0, 0.0] in walls.tolist()
 
 
+def test_the_engine_finds_its_folder_made_so_that_two_may_start_at_once(config, tmp_path, monkeypatch):
+    found = []
+    vizdoom = pytest.importorskip("vizdoom")
+
+    class Engine(vizdoom.DoomGame):
+        def init(self):
+            found.append((tmp_path / "_vizdoom").is_dir())
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vizdoom, "DoomGame", Engine)
+    for _ in range(2):
+        open_game(config).close()
+    assert found == [True, True]
+
+
 def test_a_game_goes_back_and_on_as_it_was(game):
     env = Rerun(game)
     actions = [Action({"forward", "attack"} if t % 5 else {"turn_left"}, (0.3 * t, 0.0)) for t in range(40)]

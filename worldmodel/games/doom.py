@@ -141,6 +141,7 @@ class Doom:
         game.set_episode_timeout(FORGET_TICS)
         game.add_game_args("+sv_cheats 1 +movebob 0.0 -noautoload +cl_showsecretmessage 0 +r_drawfuzz 0")
         try:
+            Path("_vizdoom").mkdir(exist_ok=True)  # the engine's own: two that start at once would race to make it
             game.init()
         except Exception as error:
             raise EnvError(f"Doom did not start ({error}). Is {config.iwad} / {config.levels[0]} a level?") from error
