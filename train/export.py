@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,14 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     data = ", and then ".join([data, *map(played_in, cfg.later_data)])
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
-    for step in (training, training["tokenizer"]):
-        while step and "stage" in step:
-            for made in (step, step.get("taught_by")):
-                if made and "stage" in made:
-                    lines.append(f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes")
-            step = step.get("from")
+    for run in (training, training["tokenizer"]):
+        own = _line_of(run)
+        for step in own:
+            teachers = takewhile(lambda made: "world" not in made, _line_of(step.get("taught_by", {})))
+            taught = [made for made in teachers if made not in own]
+            lines += [
+                f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes" for made in (step, *taught)
+            ]
     if cfg.report:
         gates = json.loads(Path(cfg.report).read_text())["gates"]
         lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
@@ -175,6 +178,15 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
             value = "" if figure is None else f"{figure:.2f}"
             lines.append(f"| {gate['name']} | {value} | {wanted} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def _line_of(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """A run and those that it began with, the latest first."""
+    line = []
+    while run and "stage" in run:
+        line.append(run)
+        run = run.get("from", {})
+    return line
 
 
 def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
