@@ -85,6 +85,28 @@ def test_a_world_is_given_what_its_teacher_has_learnt_since(tmp_path):
         typed(Config, composed("export", *sources, "teacher=null", f"since={old}"))
 
 
+def test_a_student_may_lie_between_two(tmp_path):
+    one, other, unlike = (
+        make_world(tmp_path / name, **more) for name, more in (("a", {}), ("b", {}), ("c", {"far": 2, "every": 4}))
+    )
+    shifted = read_bundle(other).model.state_dict()
+    save_file({name: weight + 1.0 for name, weight in shifted.items()}, other / "student.safetensors")
+    seal(other)
+    sources = [f"student={one}", f"tokenizer={one}", f"data={one}", "teacher=null", f"out={tmp_path / 'made'}"]
+    export(typed(Config, composed("export", *sources, f"blend={other}", "blend_share=0.25", "trained_with=x")))
+    made = read_bundle(tmp_path / "made")
+    for ours, begun, theirs in zip(
+        *(read_bundle(world).model.parameters() for world in (tmp_path / "made", one, other)), strict=True
+    ):
+        torch.testing.assert_close(ours, 0.75 * begun + 0.25 * theirs, rtol=0.01, atol=0.01)
+    assert "- blend: 0 steps" in made.card
+    with pytest.raises(ValueError, match="two kinds of network"):
+        export(typed(Config, composed("export", *sources, f"blend={unlike}")))
+    for more in ("blend_share=1", "tier=keen"):
+        with pytest.raises(ValueError, match="blend_share between 0 and 1, and no tier"):
+            typed(Config, composed("export", *sources, f"blend={other}", more))
+
+
 def exported(world, student, tier, *more):
     export(typed(Config, composed("export", f"out={world}", f"student={student}", f"tier={tier}", *more)))
 

@@ -6,6 +6,9 @@ python -m train.export game=doom_garden student=assets/worlds/doom_garden data=a
 python -m train.export game=doom_garden student=assets/worlds/doom_garden data=assets/worlds/doom_garden \
     tokenizer=assets/worlds/doom_garden teacher=runs/doom_garden/longer since=assets/worlds/doom_garden
                                                 its student, and what its teacher has learnt since
+python -m train.export game=doom_garden student=runs/doom_garden/dmd blend=assets/worlds/doom_garden blend_share=0.5 \
+    data=assets/worlds/doom_garden teacher=assets/worlds/doom_garden tokenizer=assets/worlds/doom_garden
+                                                half of what DMD has changed
 python -m train.export game=doom_garden tier=big student=runs/doom_garden/big
                                                 another student for the world that lies in `out`; all else is kept
 """
@@ -25,7 +28,7 @@ import torch
 from omegaconf import DictConfig
 
 from train.cli import stage
-from train.load import is_world, load_model, load_teacher, load_tokenizer, student_begun
+from train.load import blend_in, is_world, load_model, load_teacher, load_tokenizer, student_begun
 from train.starts import choose_starts
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
@@ -48,6 +51,8 @@ class Config:
     weights: str
     teacher: str | None
     since: str | None
+    blend: str | None
+    blend_share: float
     tokenizer: str
     data: str
     later_data: list[str]
@@ -67,6 +72,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.since and (self.tier or not self.teacher):
             raise ValueError("since=... adds what a world's teacher has learnt: say teacher=..., and no tier")
+        if self.blend and (self.tier or not 0 < self.blend_share < 1):
+            raise ValueError("blend=... makes a world's student: say blend_share between 0 and 1, and no tier")
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,10 @@ def export_world(cfg: Config, draft: Path) -> None:
                     "taught_by": provenance(cfg.teacher), "from": training}  # fmt: skip
     else:
         nets["student"] = load_model(cfg.student, cfg.weights)
+    if cfg.blend:
+        blend_in(nets["student"], load_model(cfg.blend, cfg.weights), cfg.blend_share)
+        training = {"stage": "blend", "steps": 0, "minutes": 0.0,
+                    "config": {"blend": cfg.blend, "blend_share": cfg.blend_share}, "from": training}  # fmt: skip
     begun = beginnings(cfg)
     space = ActionSpace.from_json(begun.actions).known_to(nets["student"].num_actions)
     tokenized = provenance(cfg.tokenizer, of_tokenizer=True)

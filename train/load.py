@@ -102,6 +102,18 @@ def add_learnt(student: CausalDiT, teacher: CausalDiT, before: CausalDiT) -> Non
         ours += now - then
 
 
+@torch.no_grad()
+def blend_in(student: CausalDiT, other: CausalDiT, share: float) -> None:
+    """Move a student's weights by `share` of the way to another's (WiSE-FT, arXiv:2109.01903, equation 1).
+
+    Half of what a training has changed may be better than all of it. Raises ValueError if the networks differ.
+    """
+    if student.config != other.config or student.num_actions != other.num_actions:
+        raise ValueError(f"no blend of two kinds of network: {student.config} and {other.config}")
+    for ours, theirs in zip(student.parameters(), other.parameters(), strict=True):
+        ours.mul_(1 - share).add_(theirs * share)
+
+
 def _told_more(weight: Tensor, known: int, told: int) -> Tensor:
     """Weights (D, 6 known) of an action's features for one of more numbers: what is new begins without a say."""
     if told < known:
