@@ -33,14 +33,14 @@ def test_a_student_that_began_as_anothers_names_its_teachers_too(monkeypatch):
         return SimpleNamespace(stage=stage, step=step, extra={"seconds": 60 * step}, config=config)
 
     runs = {
-        "c": run("consistency", 3, student="b", teacher="t"), "b": run("consistency", 2, teacher="a"),
-        "a": run("teacher", 1), "t": run("teacher", 4, init="s"), "s": run("teacher", 5, init="a"),
+        "c": run("consistency", 3, student="b", teacher="t"), "b": run("consistency", 2, student="d", teacher="s"),
+        "d": run("consistency", 6, teacher="a"), "a": run("teacher", 1), "t": run("teacher", 4, init="s"), "s": run("teacher", 5, init="a"),
     }  # fmt: skip
     monkeypatch.setattr("train.export.load_checkpoint", lambda path: runs[path.parent.name])
     cfg = typed(Config, composed("export", "steps=1", "rest_steps=2"))
     text = card(cfg, provenance("c") | {"tokenizer": {}}, "play")
     assert [line[2:].split(" steps")[0] for line in text.splitlines() if line.startswith("- ")] == [
-        "consistency: 3", "teacher: 4", "teacher: 5", "consistency: 2", "teacher: 1"
+        "consistency: 3", "teacher: 4", "teacher: 5", "consistency: 2", "consistency: 6", "teacher: 1"
     ]  # fmt: skip
     assert "a 1-step student (in 2 steps while nothing is held)" in text
 

@@ -164,10 +164,11 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     for run in (training, training["tokenizer"]):
-        own = _line_of(run)
+        told = own = _line_of(run)
         for step in own:
             teachers = takewhile(lambda made: "world" not in made, _line_of(step.get("taught_by", {})))
-            taught = [made for made in teachers if made not in own]
+            taught = [made for made in teachers if made not in told]
+            told = told + taught
             lines += [
                 f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes" for made in (step, *taught)
             ]
