@@ -34,7 +34,8 @@ def test_a_student_that_began_as_anothers_names_its_teachers_too(monkeypatch):
 
     runs = {
         "c": run("consistency", 3, student="b", teacher="t"), "b": run("consistency", 2, student="d", teacher="s"),
-        "d": run("consistency", 6, teacher="a"), "a": run("teacher", 1), "t": run("teacher", 4, init="s"), "s": run("teacher", 5, init="a"),
+        "d": run("consistency", 6, teacher="a"), "a": run("teacher", 1), "t": run("teacher", 4, init="s"),
+        "s": run("teacher", 5, init="a"),
     }  # fmt: skip
     monkeypatch.setattr("train.export.load_checkpoint", lambda path: runs[path.parent.name])
     cfg = typed(Config, composed("export", "steps=1", "rest_steps=2"))
