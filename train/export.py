@@ -137,8 +137,15 @@ def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
     }  # fmt: skip
     source = config.get("student") or config.get("teacher") or config.get("init")
     if config.get("student") and config.get("teacher"):
-        facts["taught_by"] = provenance(config["teacher"])
+        facts["taught_by"] = _back_to_a_world(provenance(config["teacher"]))
     return facts | ({"from": provenance(source, of_tokenizer=of_tokenizer)} if source else {})
+
+
+def _back_to_a_world(made: dict[str, Any]) -> dict[str, Any]:
+    """The same without what made the world that it began with, which names itself: world.json has to stay small."""
+    if "world" in made:
+        return {"world": made["world"]}
+    return made | ({"from": _back_to_a_world(made["from"])} if "from" in made else {})
 
 
 def played_in(data: str) -> str:
@@ -164,11 +171,12 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
     for run in (training, training["tokenizer"]):
-        told = own = _line_of(run)
+        own = _line_of(run)
+        told = [_alone(step) for step in own]
         for step in own:
             teachers = takewhile(lambda made: "world" not in made, _line_of(step.get("taught_by", {})))
-            taught = [made for made in teachers if made not in told]
-            told = told + taught
+            taught = [made for made in teachers if _alone(made) not in told]
+            told += [_alone(made) for made in taught]
             lines += [
                 f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes" for made in (step, *taught)
             ]
@@ -195,6 +203,11 @@ def _line_of(run: dict[str, Any]) -> list[dict[str, Any]]:
         line.append(run)
         run = run.get("from", {})
     return line
+
+
+def _alone(run: dict[str, Any]) -> dict[str, Any]:
+    """A run without what came before it."""
+    return {key: value for key, value in run.items() if key not in ("from", "taught_by", "world")}
 
 
 def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
@@ -233,7 +246,7 @@ def export_world(cfg: Config, draft: Path) -> None:
     if cfg.teacher and cfg.since:
         nets["student"] = student_begun(cfg.teacher, cfg.student, cfg.since, cfg.weights)
         training = {"stage": "addition", "steps": 0, "minutes": 0.0, "config": {"since": cfg.since},
-                    "taught_by": provenance(cfg.teacher), "from": training}  # fmt: skip
+                    "taught_by": _back_to_a_world(provenance(cfg.teacher)), "from": training}  # fmt: skip
     else:
         nets["student"] = load_model(cfg.student, cfg.weights)
     if cfg.blend:
