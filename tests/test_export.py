@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from test_conf import composed
 from worlds import make_full_world, make_world
 
-from train.export import Config, card, export, played, provenance
+from train.export import Config, card, export, played
+from train.provenance import provenance, stages_of
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import WorldError, read_bundle, read_teacher, seal
 from worldmodel.config import typed
@@ -37,13 +38,31 @@ def test_a_student_that_began_as_anothers_names_its_teachers_too(monkeypatch):
         "d": run("consistency", 6, teacher="a"), "a": run("teacher", 1), "t": run("teacher", 4, init="s"),
         "s": run("teacher", 5, init="a"),
     }  # fmt: skip
-    monkeypatch.setattr("train.export.load_checkpoint", lambda path: runs[path.parent.name])
+    monkeypatch.setattr("train.provenance.load_checkpoint", lambda path: runs[path.parent.name])
     cfg = typed(Config, composed("export", "steps=1", "rest_steps=2"))
     text = card(cfg, provenance("c") | {"tokenizer": {}}, "play")
     assert [line[2:].split(" steps")[0] for line in text.splitlines() if line.startswith("- ")] == [
         "consistency: 3", "teacher: 4", "teacher: 5", "consistency: 2", "consistency: 6", "teacher: 1"
     ]  # fmt: skip
     assert "a 1-step student (in 2 steps while nothing is held)" in text
+
+
+def test_what_made_a_world_is_told_once(monkeypatch):
+    first = {"stage": "consistency", "steps": 1, "tokenizer": {"stage": "tokenizer", "steps": 9}, "world": "a"}
+    teacher = {"stage": "teacher", "steps": 2, "from": first}
+    later = {"stage": "addition", "steps": 0, "taught_by": teacher, "from": first}
+    training = later | {"tokenizer": {"stage": "tokenizer", "steps": 9}, "alignment": "next"}
+    monkeypatch.setattr("train.provenance.is_world", lambda run: True)
+    monkeypatch.setattr(
+        "train.provenance.read_bundle", lambda run: SimpleNamespace(info={"training": training}, sha256="b")
+    )
+    kept = provenance("it")
+    assert kept == {
+        "stage": "addition", "steps": 0, "world": "b", "from": {"stage": "consistency", "steps": 1, "world": "a"},
+        "taught_by": {"stage": "teacher", "steps": 2, "from": {"world": "a"}},
+    }  # fmt: skip
+    assert [run["steps"] for run in stages_of(kept)] == [run["steps"] for run in stages_of(training)] == [0, 2, 1]
+    assert provenance("it", of_tokenizer=True) == {"stage": "tokenizer", "steps": 9, "world": "b"}
 
 
 def test_a_card_tells_of_play_that_taught_the_world_later(monkeypatch):

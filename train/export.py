@@ -19,7 +19,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from omegaconf import DictConfig
 
 from train.cli import stage
 from train.load import blend_in, is_world, load_model, load_teacher, load_tokenizer, student_begun
+from train.provenance import back_to_a_world, provenance, stages_of
 from train.starts import choose_starts
 from worldmodel.action import ActionSpace
 from worldmodel.bundle import World, add_tier, read_bundle, seal, write_bundle
@@ -36,7 +36,6 @@ from worldmodel.config import typed
 from worldmodel.data.episode import Meta, list_episodes, load_episode
 from worldmodel.data.video import save_image
 from worldmodel.games import GameConfig
-from worldmodel.training.checkpoint import load_checkpoint
 
 ALIGNMENT = "actions[t] takes frame[t] to frame[t + 1]"
 
@@ -121,33 +120,6 @@ def _actions_of(cfg: Config, world: World) -> ActionSpace:
     return later
 
 
-def provenance(run: str, *, of_tokenizer: bool = False) -> dict[str, Any]:
-    """What made the weights: stage, steps, minutes and settings of a run, of the runs it started from, and of the
-    teacher where it started from another's student; of a world, its student's, or its tokenizer's.
-    """
-    if is_world(run):
-        world = read_bundle(run)
-        training = world.info["training"]
-        return (training.get("tokenizer", {}) if of_tokenizer else training) | {"world": world.sha256}
-    checkpoint = load_checkpoint(Path(run) / "checkpoint")
-    config = checkpoint.config
-    facts: dict[str, Any] = {
-        "stage": checkpoint.stage, "steps": checkpoint.step, "minutes": round(checkpoint.extra["seconds"] / 60, 1),
-        "config": {k: v for k, v in config.items() if k not in ("game", "run", "hydra")},
-    }  # fmt: skip
-    source = config.get("student") or config.get("teacher") or config.get("init")
-    if config.get("student") and config.get("teacher"):
-        facts["taught_by"] = _back_to_a_world(provenance(config["teacher"]))
-    return facts | ({"from": provenance(source, of_tokenizer=of_tokenizer)} if source else {})
-
-
-def _back_to_a_world(made: dict[str, Any]) -> dict[str, Any]:
-    """The same without what made the world that it began with, which names itself: world.json has to stay small."""
-    if "world" in made:
-        return {"world": made["world"]}
-    return made | ({"from": _back_to_a_world(made["from"])} if "from" in made else {})
-
-
 def played_in(data: str) -> str:
     """Who played how long in a folder of episodes."""
     return played([load_episode(path).meta for path in list_episodes(data)])
@@ -170,16 +142,8 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
     data = ", and then ".join([data, *map(played_in, cfg.later_data)])
     lines += [f"Data: {data} in the real game. Pictures: {cfg.game.licence}.", ""]
     lines += [f"Trained with `{cfg.trained_with}`:", ""]
-    for run in (training, training["tokenizer"]):
-        own = _line_of(run)
-        told = [_alone(step) for step in own]
-        for step in own:
-            teachers = takewhile(lambda made: "world" not in made, _line_of(step.get("taught_by", {})))
-            taught = [made for made in teachers if _alone(made) not in told]
-            told += [_alone(made) for made in taught]
-            lines += [
-                f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes" for made in (step, *taught)
-            ]
+    for made in (*stages_of(training), *stages_of(training["tokenizer"])):
+        lines.append(f"- {made['stage']}: {made['steps']} steps, {made['minutes']} minutes")
     if cfg.report:
         gates = json.loads(Path(cfg.report).read_text())["gates"]
         lines += ["", "Measured against the real engine on held-out seeds (`python -m train.evaluate`):", ""]
@@ -194,20 +158,6 @@ def card(cfg: Config, training: dict[str, Any], data: str) -> str:
             value = "" if figure is None else f"{figure:.2f}"
             lines.append(f"| {gate['name']} | {value} | {wanted} | {verdict} |")
     return "\n".join(lines) + "\n"
-
-
-def _line_of(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """A run and those that it began with, the latest first."""
-    line = []
-    while run and "stage" in run:
-        line.append(run)
-        run = run.get("from", {})
-    return line
-
-
-def _alone(run: dict[str, Any]) -> dict[str, Any]:
-    """A run without what came before it."""
-    return {key: value for key, value in run.items() if key not in ("from", "taught_by", "world")}
 
 
 def of_the_tier(cfg: Config, world: World) -> dict[str, Any]:
@@ -246,7 +196,7 @@ def export_world(cfg: Config, draft: Path) -> None:
     if cfg.teacher and cfg.since:
         nets["student"] = student_begun(cfg.teacher, cfg.student, cfg.since, cfg.weights)
         training = {"stage": "addition", "steps": 0, "minutes": 0.0, "config": {"since": cfg.since},
-                    "taught_by": _back_to_a_world(provenance(cfg.teacher)), "from": training}  # fmt: skip
+                    "taught_by": back_to_a_world(provenance(cfg.teacher)), "from": training}  # fmt: skip
     else:
         nets["student"] = load_model(cfg.student, cfg.weights)
     if cfg.blend:
